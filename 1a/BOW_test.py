@@ -1,0 +1,43 @@
+"""Part 1a: tests the trained bag-of-words model."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from BOW_model import BOW_model
+
+from common.checkpoints import load_model
+from common.cluster import choose_device
+from common.errors import run_script
+from common.figures import figures_line
+from common.options import add_review_option, testing_options
+from common.own_words import own_review, verdict
+from common.reviews import Vocabulary, bags_of, load_reviews
+from common.testing import batches_in_order, test_pass
+
+
+def main():
+    parser = testing_options(__doc__, model=Path(__file__).resolve().parent / "BOW.model")
+    add_review_option(parser)
+    options = parser.parse_args()
+    device = choose_device(options.device)
+
+    model, words = load_model(options.model, "1a", BOW_model, "BOW_sentiment_analysis.py")
+    model.to(device)
+    vocabulary = Vocabulary.of_model(options.data, words)
+
+    if options.review is not None:
+        review = own_review(options.review, options.data, vocabulary, device)
+        print(verdict(model, bags_of(review), review.labels))
+        return
+
+    test = load_reviews(options.data, "test", vocabulary, device)
+    test_bags = bags_of(test)
+    rows_of_batches = batches_in_order(test, options.batch_size)
+    batches = ((test_bags.take(rows), test.labels[rows]) for rows in rows_of_batches)
+    print(figures_line(test_pass(model, batches)))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,47 @@
+"""The bag-of-words model of part 1b: mean GloVe vector of a review, hidden layers, one logit."""
+
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class BOW_model(nn.Module):
+    """One to three (linear, batch norm, ReLU, dropout) -> linear (handout, part 1b).
+
+    `in_size` is the dimension of the GloVe vectors.
+
+    `forward`: mean vectors x (batch, in_size) float and labels t (batch,) float of 0 and 1
+    -> (loss: scalar, the mean binary cross entropy; logits: (batch,), above 0 for a positive review).
+    """
+
+    def __init__(self, in_size, no_of_hidden_units, no_of_hidden_layers=1, dropout=0.5):
+        super().__init__()
+        self.no_of_hidden_layers = no_of_hidden_layers
+
+        self.fc_hidden1 = nn.Linear(in_size, no_of_hidden_units)
+        self.bn_hidden1 = nn.BatchNorm1d(no_of_hidden_units)
+        self.dropout1 = nn.Dropout(dropout)
+
+        if no_of_hidden_layers >= 2:
+            self.fc_hidden2 = nn.Linear(no_of_hidden_units, no_of_hidden_units)
+            self.bn_hidden2 = nn.BatchNorm1d(no_of_hidden_units)
+            self.dropout2 = nn.Dropout(dropout)
+
+        if no_of_hidden_layers >= 3:
+            self.fc_hidden3 = nn.Linear(no_of_hidden_units, no_of_hidden_units)
+            self.bn_hidden3 = nn.BatchNorm1d(no_of_hidden_units)
+            self.dropout3 = nn.Dropout(dropout)
+
+        self.fc_output = nn.Linear(no_of_hidden_units, 1)
+
+        self.loss = nn.BCEWithLogitsLoss()
+
+    def forward(self, x, t):
+        h = self.dropout1(F.relu(self.bn_hidden1(self.fc_hidden1(x))))
+        if self.no_of_hidden_layers >= 2:
+            h = self.dropout2(F.relu(self.bn_hidden2(self.fc_hidden2(h))))
+        if self.no_of_hidden_layers >= 3:
+            h = self.dropout3(F.relu(self.bn_hidden3(self.fc_hidden3(h))))
+
+        h = self.fc_output(h)[:, 0]  # (batch,)
+
+        return self.loss(h, t), h

@@ -1,0 +1,70 @@
+"""Part 1b: trains the bag-of-words model on mean GloVe vectors."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from BOW_model import BOW_model
+
+from common.checkpoints import save_model
+from common.cluster import choose_device
+from common.errors import run_script
+from common.figures import Tally, no_of_hits
+from common.options import add_hidden_layers_option, parse_training_options, training_options
+from common.reviews import Vocabulary, load_glove_embeddings, load_reviews, mean_embeddings
+from common.testing import batches_in_order, test_pass
+from common.training import Training, make_optimizer
+
+
+def main():
+    parser = training_options(__doc__, epochs=6, vocab_size=None)
+    add_hidden_layers_option(parser)
+    options = parse_training_options(parser, __file__)
+    device = choose_device(options.device)
+    torch.manual_seed(options.seed)
+
+    vocabulary = Vocabulary(options.data, options.vocab_size, options.remove_stop_words, glove=True)
+    train = load_reviews(options.data, "train", vocabulary, device)
+    test = load_reviews(options.data, "test", vocabulary, device)
+    embeddings = load_glove_embeddings(options.data, vocabulary.size, device)
+    x_train, x_test = mean_embeddings(train, embeddings), mean_embeddings(test, embeddings)
+
+    hyperparameters = {
+        "in_size": embeddings.shape[1],
+        "no_of_hidden_units": options.hidden_units,
+        "no_of_hidden_layers": options.hidden_layers,
+        "dropout": options.dropout,
+    }
+    model = BOW_model(**hyperparameters).to(device)
+    optimizer = make_optimizer(options, model.parameters())
+
+    training = Training(options, "BOW.state", model, optimizer, len(train), device)
+    for _ in training.epochs():
+        model.train()
+        tally = Tally()
+        for rows in training.batches():
+            x = x_train[rows]
+            t = train.labels[rows]
+
+            optimizer.zero_grad()
+            loss, logits = model(x, t)
+            loss.backward()
+            optimizer.step()
+
+            tally.add(loss, no_of_hits(logits, t), len(rows))
+        training.report_training(tally.figures())
+
+        if training.test_is_due():
+            rows_of_batches = batches_in_order(test, options.batch_size)
+            batches = ((x_test[rows], test.labels[rows]) for rows in rows_of_batches)
+            training.report_test(test_pass(model, batches))
+        training.end_epoch()
+    training.finish()
+
+    save_model(options.output / "BOW.model", options.part, model, hyperparameters, vocabulary)
+
+
+if __name__ == "__main__":
+    run_script(main)

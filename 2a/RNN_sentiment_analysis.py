@@ -1,0 +1,69 @@
+"""Part 2a: trains the recurrent sentiment model on random crops of the reviews."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from RNN_model import RNN_model
+
+from common.checkpoints import save_model
+from common.cluster import choose_device
+from common.errors import run_script
+from common.figures import Tally, no_of_hits
+from common.options import add_pool_option, add_sequence_options, parse_training_options, training_options
+from common.reviews import Vocabulary, load_reviews, random_crops
+from common.testing import crop_batches, test_pass
+from common.training import Training, make_optimizer
+
+
+def main():
+    parser = training_options(__doc__, epochs=20)
+    add_sequence_options(parser, train_length=100, test_length=200, test_every=3, layers=1)
+    add_pool_option(parser)
+    options = parse_training_options(parser, __file__)
+    device = choose_device(options.device)
+    torch.manual_seed(options.seed)
+
+    vocabulary = Vocabulary(options.data, options.vocab_size, options.remove_stop_words)
+    train = load_reviews(options.data, "train", vocabulary, device)
+    test = load_reviews(options.data, "test", vocabulary, device)
+
+    hyperparameters = {
+        "vocab_size": vocabulary.size + 1,  # the unknown token has id 0
+        "no_of_hidden_units": options.hidden_units,
+        "no_of_layers": options.layers,
+        "dropout": options.dropout,
+        "pool": options.pool,
+    }
+    model = RNN_model(**hyperparameters).to(device)
+    optimizer = make_optimizer(options, model.parameters())
+
+    training = Training(options, "rnn.state", model, optimizer, len(train), device)
+    for _ in training.epochs():
+        model.train()
+        tally = Tally()
+        for rows in training.batches():
+            x = random_crops(train, rows, options.train_length, training.generator)
+            t = train.labels[rows]
+
+            optimizer.zero_grad()
+            loss, logits = model(x, t)
+            loss.backward()
+            optimizer.step()
+
+            tally.add(loss, no_of_hits(logits, t), len(rows))
+        training.report_training(tally.figures())
+
+        if training.test_is_due():
+            batches = crop_batches(test, options.test_length, options.batch_size, options.seed)
+            training.report_test(test_pass(model, batches))
+        training.end_epoch()
+    training.finish()
+
+    save_model(options.output / "rnn.model", options.part, model, hyperparameters, vocabulary)
+
+
+if __name__ == "__main__":
+    run_script(main)

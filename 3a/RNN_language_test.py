@@ -1,0 +1,48 @@
+"""Part 3a: tests the trained language model at several lengths."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from RNN_language_model import RNN_language_model
+
+from common.checkpoints import load_model
+from common.cluster import choose_device
+from common.errors import InputError, run_script
+from common.figures import figures_line
+from common.options import add_review_option, testing_options
+from common.own_words import own_review
+from common.reviews import Vocabulary, load_reviews
+from common.testing import crop_batches, language_test_pass
+
+
+def main():
+    model_file = Path(__file__).resolve().parent / "language.model"
+    parser = testing_options(__doc__, model=model_file, lengths=list(range(50, 501, 50)))
+    add_review_option(parser)
+    options = parser.parse_args()
+    if min(options.lengths) < 2:
+        raise InputError("--lengths: a language model needs crops of 2 tokens or more")
+    device = choose_device(options.device)
+
+    model, words = load_model(options.model, "3a", RNN_language_model, "train_language_model.py")
+    model.to(device)
+    vocabulary = Vocabulary.of_model(options.data, words)
+
+    if options.review is not None:
+        review = own_review(options.review, options.data, vocabulary, device)
+        if len(review.ids) < 2:
+            raise InputError("--review: a language model needs 2 words or more")
+        figures = language_test_pass(model, [(review.ids[None].long(), review.labels)])
+        print(figures_line(figures, perplexity=True))
+        return
+
+    test = load_reviews(options.data, "test", vocabulary, device)
+    for sequence_length in options.lengths:
+        batches = crop_batches(test, sequence_length, options.batch_size, options.seed)
+        print(sequence_length, figures_line(language_test_pass(model, batches), perplexity=True), flush=True)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,72 @@
+"""Part 3a: trains the language model on random crops of all reviews, the unlabelled ones included."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+import torch.nn as nn
+from RNN_language_model import RNN_language_model
+
+from common.checkpoints import save_model
+from common.cluster import choose_device
+from common.errors import InputError, run_script
+from common.figures import Tally
+from common.options import add_sequence_options, parse_training_options, positive_float, training_options
+from common.reviews import Vocabulary, load_reviews, random_crops
+from common.testing import crop_batches, language_test_pass
+from common.training import Training, make_optimizer
+
+
+def main():
+    parser = training_options(__doc__, epochs=75, dropout=0.3, lr_drop_epoch=50)
+    add_sequence_options(parser, train_length=50, test_length=100, test_every=1, layers=3)
+    parser.add_argument("--clip", type=positive_float, default=2.0, metavar="X", help="largest norm of the gradient")
+    options = parse_training_options(parser, __file__)
+    if min(options.train_length, options.test_length) < 2:
+        raise InputError("--train-length and --test-length: a language model needs crops of 2 tokens or more")
+    device = choose_device(options.device)
+    torch.manual_seed(options.seed)
+
+    vocabulary = Vocabulary(options.data, options.vocab_size, options.remove_stop_words)
+    train = load_reviews(options.data, "train", vocabulary, device, labelled=False)
+    test = load_reviews(options.data, "test", vocabulary, device)
+
+    hyperparameters = {
+        "vocab_size": vocabulary.size + 1,  # the unknown token has id 0
+        "no_of_hidden_units": options.hidden_units,
+        "no_of_layers": options.layers,
+        "dropout": options.dropout,
+    }
+    model = RNN_language_model(**hyperparameters).to(device)
+    optimizer = make_optimizer(options, model.parameters())
+
+    training = Training(options, "language.state", model, optimizer, len(train), device)
+    for _ in training.epochs():
+        model.train()
+        tally = Tally()
+        for rows in training.batches():
+            x = random_crops(train, rows, options.train_length, training.generator)
+            t = x[:, 1:]  # each word's target is the next one
+
+            optimizer.zero_grad()
+            loss, logits = model(x)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), options.clip)
+            optimizer.step()
+
+            tally.add(loss, (logits.argmax(dim=2) == t).sum(), t.numel())
+        training.report_training(tally.figures(), perplexity=True)
+
+        if training.test_is_due():
+            batches = crop_batches(test, options.test_length, options.batch_size, options.seed)
+            training.report_test(language_test_pass(model, batches), perplexity=True)
+        training.end_epoch()
+    training.finish()
+
+    save_model(options.output / "language.model", options.part, model, hyperparameters, vocabulary)
+
+
+if __name__ == "__main__":
+    run_script(main)

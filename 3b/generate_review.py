@@ -1,0 +1,92 @@
+"""Part 3b: generates fake reviews with the language model of part 3a."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "3a"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from RNN_language_model import RNN_language_model
+
+from common.checkpoints import load_model
+from common.cluster import choose_device
+from common.errors import InputError, run_script
+from common.options import REPOSITORY, positive_float, positive_int, testing_options
+from common.reviews import Vocabulary
+from common.tokenizing import load_punkt, tokenize
+
+
+def sample_words(logits, temperature, generator):
+    """Draws a word for each review: logits (batch, vocab) -> ids (batch,) int64, never the unknown token, 0.
+
+    The probabilities are softmax(logits / temperature).
+    """
+    # from the largest logit down, and in float64, no temperature above 0 overflows
+    logits = logits.to(torch.float64, copy=True)
+    logits[:, 0] = -torch.inf
+    logits -= logits.max(dim=1, keepdim=True).values
+    probs = torch.softmax(logits / temperature, dim=1)
+    return torch.multinomial(probs, 1, generator=generator)[:, 0]
+
+
+@torch.no_grad()
+def generate(model, primes, length, temperature, generator):
+    """Goes on from each of `primes`, lists of token ids, by `length` sampled words; returns lists of token ids.
+
+    All reviews run as one batch; while a longer prime still lasts, its own words are fed in place of sampled ones.
+    """
+    model.eval()
+    model.reset_state()
+    device = generator.device
+    prime_lengths = torch.tensor([len(prime) for prime in primes], device=device)
+    shortest, longest = int(prime_lengths.min()), int(prime_lengths.max())
+    tokens = torch.zeros(len(primes), longest + length, dtype=torch.int64, device=device)
+    for review, prime in zip(tokens, primes, strict=True):
+        review[: len(prime)] = torch.tensor(prime)
+
+    logits = model.predict(tokens[:, :shortest])[:, -1]
+    for position in range(shortest, longest + length):
+        sampled = sample_words(logits, temperature, generator)
+        tokens[:, position] = torch.where(position < prime_lengths, tokens[:, position], sampled)
+        logits = model.predict(tokens[:, position : position + 1])[:, -1]
+    return [review[: len(prime) + length] for review, prime in zip(tokens.tolist(), primes, strict=True)]
+
+
+def main():
+    parser = testing_options(__doc__, model=REPOSITORY / "3a" / "language.model")
+    add = parser.add_argument
+    add("--prime", action="append", metavar="TEXT", help="how a review begins; repeatable (default: a, i)")
+    add(
+        "--temperature",
+        type=positive_float,
+        default=1.0,
+        metavar="X",
+        help="below 1: surer words, above: wilder",
+    )
+    add("--length", type=positive_int, default=150, metavar="N", help="words to add to the prime")
+    add("--count", type=positive_int, default=1, metavar="N", help="reviews of each prime")
+    options = parser.parse_args()
+    device = choose_device(options.device)
+
+    model, words = load_model(options.model, "3a", RNN_language_model, "train_language_model.py")
+    model.to(device)
+    vocabulary = Vocabulary.of_model(options.data, words)
+
+    load_punkt(options.data)
+    primes = []
+    for text in options.prime or ["a", "i"]:
+        tokens = tokenize(text)
+        if not tokens:
+            raise InputError("--prime holds no words")
+        primes += [vocabulary.review_of(tokens, "cpu").ids.tolist()] * options.count
+
+    generator = torch.Generator(device).manual_seed(options.seed)
+    for start in range(0, len(primes), options.batch_size):
+        batch = primes[start : start + options.batch_size]
+        for review in generate(model, batch, options.length, options.temperature, generator):
+            print(" ".join(vocabulary.words[token - 1] if token else "<unk>" for token in review), flush=True)
+
+
+if __name__ == "__main__":
+    run_script(main)

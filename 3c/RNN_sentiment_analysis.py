@@ -1,0 +1,116 @@
+"""Part 3c: trains a sentiment model that starts from the language model of part 3a."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from RNN_model import RNN_model
+
+from common.checkpoints import load_checkpoint, save_model
+from common.cluster import choose_device
+from common.errors import InputError, run_script
+from common.figures import Tally, no_of_hits
+from common.options import (
+    REPOSITORY,
+    add_pool_option,
+    add_sequence_options,
+    parse_training_options,
+    training_options,
+)
+from common.reviews import Vocabulary, load_reviews, random_crops
+from common.testing import crop_batches, test_pass
+from common.training import Training, make_optimizer
+
+LANGUAGE_MODEL = REPOSITORY / "3a" / "language.model"
+
+
+def load_language_model(model, hyperparameters, vocabulary, path):
+    """Copies the embedding, the LSTM layers and their batch norms of the language model in `path` to `model`.
+
+    InputError where that one has another size, number of layers or vocabulary.
+    """
+    keys = ("hyperparameters", "state_dict", "vocabulary")
+    language_model = load_checkpoint(path, "3a", keys, "run 3a/train_language_model.py first")
+    for name in ("vocab_size", "no_of_hidden_units", "no_of_layers"):
+        theirs, ours = language_model["hyperparameters"][name], hyperparameters[name]
+        if theirs != ours:
+            raise InputError(
+                f"{path} has {name} {theirs}, this model has {ours}: give part 3c the options of part 3a's run"
+            )
+    if language_model["vocabulary"] != vocabulary.description():
+        raise InputError(f"{path} was trained with other words than those of this run's vocabulary")
+    weights = {name: weight for name, weight in language_model["state_dict"].items() if "decoder" not in name}
+    output_weights = {name: weight for name, weight in model.state_dict().items() if "fc_output" in name}
+    try:
+        model.load_state_dict(weights | output_weights)
+    except RuntimeError as error:
+        advice = "run 3a/train_language_model.py again"
+        raise InputError(f"the weights in {path} do not fit the model of part 3c; {advice}") from error
+
+
+def main():
+    parser = training_options(__doc__, epochs=20)
+    add_sequence_options(parser, train_length=100, test_length=200, test_every=3, layers=3)
+    add_pool_option(parser)
+    parser.add_argument("--language-model", type=Path, default=LANGUAGE_MODEL, metavar="FILE", help="made by part 3a")
+    parser.add_argument(
+        "--fine-tune",
+        choices=["last", "all"],
+        default="last",
+        help="last: the last LSTM layer and the output layer",
+    )
+    options = parse_training_options(parser, __file__)
+    device = choose_device(options.device)
+    torch.manual_seed(options.seed)
+
+    vocabulary = Vocabulary(options.data, options.vocab_size, options.remove_stop_words)
+    train = load_reviews(options.data, "train", vocabulary, device)
+    test = load_reviews(options.data, "test", vocabulary, device)
+
+    hyperparameters = {
+        "vocab_size": vocabulary.size + 1,  # the unknown token has id 0
+        "no_of_hidden_units": options.hidden_units,
+        "no_of_layers": options.layers,
+        "dropout": options.dropout,
+        "pool": options.pool,
+    }
+    model = RNN_model(**hyperparameters)
+    load_language_model(model, hyperparameters, vocabulary, options.language_model)
+    model.to(device)
+
+    if options.fine_tune == "last":
+        model.requires_grad_(False)
+        for name in (f"lstm{options.layers}", f"bn_lstm{options.layers}", "fc_output"):
+            model.get_submodule(name).requires_grad_(True)
+    params = [param for param in model.parameters() if param.requires_grad]
+    optimizer = make_optimizer(options, params)
+
+    training = Training(options, "rnn.state", model, optimizer, len(train), device)
+    for _ in training.epochs():
+        model.train()
+        tally = Tally()
+        for rows in training.batches():
+            x = random_crops(train, rows, options.train_length, training.generator)
+            t = train.labels[rows]
+
+            optimizer.zero_grad()
+            loss, logits = model(x, t)
+            loss.backward()
+            optimizer.step()
+
+            tally.add(loss, no_of_hits(logits, t), len(rows))
+        training.report_training(tally.figures())
+
+        if training.test_is_due():
+            batches = crop_batches(test, options.test_length, options.batch_size, options.seed)
+            training.report_test(test_pass(model, batches))
+        training.end_epoch()
+    training.finish()
+
+    save_model(options.output / "rnn.model", options.part, model, hyperparameters, vocabulary)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,43 @@
+"""Part 3c: tests the sentiment model that started from the language model at several lengths."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from RNN_model import RNN_model
+
+from common.checkpoints import load_model
+from common.cluster import choose_device
+from common.errors import run_script
+from common.figures import figures_line
+from common.options import add_review_option, testing_options
+from common.own_words import own_review, verdict
+from common.reviews import Vocabulary, load_reviews
+from common.testing import crop_batches, test_pass
+
+
+def main():
+    model_file = Path(__file__).resolve().parent / "rnn.model"
+    parser = testing_options(__doc__, model=model_file, lengths=list(range(50, 501, 50)))
+    add_review_option(parser)
+    options = parser.parse_args()
+    device = choose_device(options.device)
+
+    model, words = load_model(options.model, "3c", RNN_model, "RNN_sentiment_analysis.py")
+    model.to(device)
+    vocabulary = Vocabulary.of_model(options.data, words)
+
+    if options.review is not None:
+        review = own_review(options.review, options.data, vocabulary, device)
+        print(verdict(model, review.ids[None].long(), review.labels))
+        return
+
+    test = load_reviews(options.data, "test", vocabulary, device)
+    for sequence_length in options.lengths:
+        batches = crop_batches(test, sequence_length, options.batch_size, options.seed)
+        print(sequence_length, figures_line(test_pass(model, batches)), flush=True)
+
+
+if __name__ == "__main__":
+    run_script(main)

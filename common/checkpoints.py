@@ -1,0 +1,69 @@
+"""Model and state files: tensors and plain values only, so that reading one never runs code from it."""
+
+import io
+import sys
+
+import torch
+
+from common.errors import InputError
+from common.files import new_file
+
+
+def save_checkpoint(path, content):
+    """Writes `content`, a dict of tensors and plain values, whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with new_file(path) as file:
+        file.write(buffer.getbuffer())
+
+
+def load_checkpoint(path, part, keys, advice):
+    """Reads the dict that `save_checkpoint` wrote for `part`, onto the CPU.
+
+    InputError with `advice` (what to run first) where there is no such file, and where it is damaged, lacks one
+    of `keys` or belongs to another part.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; {advice}") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; {advice}") from error
+    except Exception as error:  # torch.load meets damage with a dozen kinds of exception
+        raise InputError(f"{path} is damaged or not a model or state file of part {part}; {advice}") from error
+    if not isinstance(content, dict) or not {"part", *keys} <= content.keys():
+        raise InputError(f"{path} is not a model or state file of part {part}; {advice}")
+    if content["part"] != part:
+        raise InputError(f"{path} belongs to part {content['part']}, not to part {part}; {advice}")
+    return content
+
+
+def save_model(path, part, model, hyperparameters, vocabulary):
+    """Writes a trained model: its constructor's arguments, its weights, and what its ids mean."""
+    save_checkpoint(
+        path,
+        {
+            "part": part,
+            "hyperparameters": hyperparameters,
+            "state_dict": model.state_dict(),
+            "vocabulary": vocabulary.description(),
+        },
+    )
+    print(f"saved {path}", file=sys.stderr)
+
+
+def load_model(path, part, model_class, script):
+    """A trained model, on the CPU, and the description of its `Vocabulary`.
+
+    InputError where `path` holds no model of this part, or none yet: the train script `script` makes one.
+    """
+    keys = ("hyperparameters", "state_dict", "vocabulary")
+    saved = load_checkpoint(path, part, keys, f"run {part}/{script} first")
+    try:
+        model = model_class(**saved["hyperparameters"])
+        model.load_state_dict(saved["state_dict"])
+    except (RuntimeError, TypeError) as error:
+        raise InputError(
+            f"the weights in {path} do not fit the model of part {part}; run {part}/{script} again"
+        ) from error
+    return model, saved["vocabulary"]

@@ -1,0 +1,50 @@
+"""Files that appear under their name only when they are whole."""
+
+import io
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import InputError
+
+
+def make_directory(path):
+    """Makes the folder `path` and its parents. InputError where that cannot be done."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {path}: {error.strerror}") from error
+
+
+@contextmanager
+def new_file(path, durable=True):
+    """Opens a binary file that takes the name `path` when the block ends well, and vanishes when it does not.
+
+    The bytes are on the disk before the name is given, but for `durable=False`: thousands of small files that
+    can be made again need not wait for the disk one by one. InputError on a full disk or a folder without
+    permission.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    try:
+        try:
+            with open(part, "wb") as file:
+                yield file
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def npy_bytes(array):
+    """The bytes of a .npy file: `np.save` straight into a file would not notice a full disk."""
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getbuffer()

@@ -1,0 +1,104 @@
+"""The three layers that the recurrent parts share: each runs over whole sequences (batch, time, features).
+
+The handout walks a sequence one timestep at a time through all layers. No layer's output feeds back into an
+earlier one, so a layer can take the whole sequence before the next one starts: the same numbers, far less Python.
+"""
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class StatefulLSTM(nn.Module):
+    """An LSTM layer that keeps its hidden and cell state between calls (handout, part 2a).
+
+    A sequence may come in one call or in pieces, down to a single timestep: the state goes on from the call
+    before, until `reset_state()`.
+
+    `forward`: x (batch, time, in_size) float -> (batch, time, out_size). `h` and `c` are (1, batch, out_size).
+    """
+
+    def __init__(self, in_size, out_size):
+        super().__init__()
+        self.lstm = nn.LSTM(in_size, out_size, batch_first=True)
+        self.h = None
+        self.c = None
+
+    def reset_state(self):
+        """Forgets the state: the next call starts from zeros."""
+        self.h = None
+        self.c = None
+
+    def forward(self, x):
+        state = None if self.h is None else (self.h, self.c)
+        outputs, (self.h, self.c) = self.lstm(x, state)
+        return outputs
+
+
+class TimestepBatchNorm(nn.BatchNorm1d):
+    """Batch norm of a sequence, each timestep by itself (handout, part 2a: `bn_lstm1` called at every step).
+
+    In training each timestep is normalised by the mean and variance of its own column of the batch, and the
+    running figures move once per timestep, in order; in evaluation they are applied to all timesteps alike.
+    Weights and buffers are those of `nn.BatchNorm1d`.
+
+    `forward`: x (batch, time, features) float -> the same shape.
+    """
+
+    def forward(self, x):
+        batch, time, features = x.shape
+        if not self.training:
+            return super().forward(x.reshape(batch * time, features)).view(batch, time, features)
+        # every pair (timestep, feature) is a channel of its own; momentum 1 leaves each one's own figures here
+        mean = x.new_zeros(time * features)
+        variance = x.new_ones(time * features)
+        normed = F.batch_norm(
+            x.reshape(batch, time * features),
+            mean,
+            variance,
+            self.weight.repeat(time),
+            self.bias.repeat(time),
+            training=True,
+            momentum=1.0,
+            eps=self.eps,
+        )
+        self._update_running_figures(mean.view(time, features), variance.view(time, features))
+        return normed.view(batch, time, features)
+
+    @torch.no_grad()
+    def _update_running_figures(self, mean, variance):
+        """Does `running = (1 - m) * running + m * figure` for each row of (time, features) in turn, at once."""
+        time = len(mean)
+        ages = torch.arange(time - 1, -1, -1, device=mean.device, dtype=mean.dtype)
+        shares = self.momentum * (1 - self.momentum) ** ages
+        kept = (1 - self.momentum) ** time
+        self.running_mean.mul_(kept).add_(shares @ mean)
+        self.running_var.mul_(kept).add_(shares @ variance)
+        self.num_batches_tracked += time
+
+
+class LockedDropout(nn.Module):
+    """Dropout with one mask for a whole sequence (handout, part 2a; Gal and Ghahramani 2016).
+
+    The mask, (batch, 1, features), is drawn at the first call after `reset_state()` and kept till the next one.
+    In evaluation the input passes unchanged.
+
+    `forward`: x (batch, time, features) float -> the same shape.
+    """
+
+    def __init__(self, p=0.5):
+        super().__init__()
+        self.p = p
+        self.mask = None
+
+    def reset_state(self):
+        """Forgets the mask: the next call in training draws another."""
+        self.mask = None
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        if self.mask is None:
+            batch, _, features = x.shape
+            self.mask = x.new_empty(batch, 1, features).bernoulli_(1 - self.p) / (1 - self.p)
+        return x * self.mask

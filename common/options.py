@@ -1,0 +1,178 @@
+"""The command-line options that the scripts share."""
+
+import argparse
+import re
+from pathlib import Path
+
+from common.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action):
+        # an option whose default is "nothing" has none to show
+        if action.default in (None, "") or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
+class OptionParser(argparse.ArgumentParser):
+    """An ArgumentParser that shows defaults in its help and answers bad usage with one line."""
+
+    def __init__(self, description):
+        super().__init__(description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
+
+    def error(self, message):
+        raise InputError(f"{message} (see --help)")
+
+
+def positive_int(text):
+    """An option's whole number from 1 to 2**31 - 1."""
+    number = int(text)
+    if not 1 <= number < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 2**31 - 1")
+    return number
+
+
+def seed_number(text):
+    """An option's whole number from 0 to 2**63 - 1, the seeds that PyTorch takes."""
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 2**63 - 1")
+    return number
+
+
+def trial_name(text):
+    """An option's name that can be a folder's."""
+    if not re.fullmatch(r"\w[\w.-]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name of letters, digits, '.', '_' and '-'")
+    return text
+
+
+def positive_float(text):
+    """An option's number above 0, not infinite."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+def probability(text):
+    """An option's probability: from 0 to below 1."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a probability from 0 to below 1")
+    return number
+
+
+def _add_common_options(parser, batch_size):
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=REPOSITORY / "preprocessed_data",
+        metavar="DIR",
+        help="what preprocess_data.py wrote",
+    )
+    parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: CUDA if there is one")
+    parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of all that is drawn at random")
+    parser.add_argument("--batch-size", type=positive_int, default=batch_size, metavar="N", help="reviews a step")
+
+
+def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_drop_epoch=None):
+    """A parser with the options of every train script; the arguments are the handout's settings of the part.
+
+    A `vocab_size` of None stands for the whole dictionary.
+    """
+    parser = OptionParser(description)
+    _add_common_options(parser, batch_size=200)
+    add = parser.add_argument
+    add("--output", type=Path, metavar="DIR", help="where the model goes (default: the part's directory)")
+    add("--epochs", type=positive_int, default=epochs, metavar="N", help="passes over the training reviews")
+    add("--optimizer", choices=["adam", "sgd"], default="adam", help="sgd has momentum 0.9")
+    add("--lr", type=positive_float, metavar="X", help="learning rate (default: adam 0.001, sgd 0.01)")
+    add(
+        "--lr-drop-epoch",
+        type=positive_int,
+        default=lr_drop_epoch,
+        metavar="N",
+        help="a tenth of it after N epochs",
+    )
+    add(
+        "--early-stopping",
+        type=positive_int,
+        metavar="N",
+        help="stop after N tests without a better accuracy",
+    )
+    add("--vocab-size", type=positive_int, default=vocab_size, metavar="N", help="most frequent words kept")
+    add("--hidden-units", type=positive_int, default=500, metavar="N", help="units of each hidden layer")
+    add("--dropout", type=probability, default=dropout, metavar="P", help="share of units dropped; 0: none")
+    add("--remove-stop-words", action="store_true", help="make NLTK's English stop words unknown")
+    add("--resume", action="store_true", help="go on from the state of a run that was cut off")
+    add("--trial", type=trial_name, default="default", metavar="NAME", help="goes to the part's trials/NAME")
+    add("--note", default="", metavar="TEXT", help="a remark for the results sheet")
+    parser.set_defaults(test_every=1)
+    return parser
+
+
+def add_hidden_layers_option(parser):
+    """`--hidden-layers` of parts 1a and 1b."""
+    parser.add_argument("--hidden-layers", type=int, choices=[1, 2, 3], default=1, help="hidden layers")
+
+
+def add_sequence_options(parser, *, train_length, test_length, test_every, layers):
+    """The options of the parts with LSTM layers; the arguments are the handout's settings of the part."""
+    add = parser.add_argument
+    add(
+        "--train-length",
+        type=positive_int,
+        default=train_length,
+        metavar="N",
+        help="tokens of a training crop",
+    )
+    add("--test-length", type=positive_int, default=test_length, metavar="N", help="tokens of a test crop")
+    add("--test-every", type=positive_int, default=test_every, metavar="N", help="test after every N epochs")
+    add("--layers", type=int, choices=[1, 2, 3], default=layers, help="LSTM layers")
+
+
+def add_pool_option(parser):
+    """`--pool` of parts 2a, 2b and 3c."""
+    parser.add_argument("--pool", choices=["max", "mean"], default="max", help="how the timesteps become one vector")
+
+
+def testing_options(description, *, model, lengths=None, batch_size=200):
+    """A parser with the options of every test script.
+
+    `model` is the model file's default place, and `lengths` the default of `--lengths` where the part has it.
+    """
+    parser = OptionParser(description)
+    _add_common_options(parser, batch_size)
+    parser.add_argument("--model", type=Path, default=model, metavar="FILE", help="the trained model")
+    if lengths is not None:
+        parser.add_argument(
+            "--lengths",
+            type=positive_int,
+            nargs="+",
+            default=lengths,
+            metavar="N",
+            help="tokens of a test crop",
+        )
+    return parser
+
+
+def add_review_option(parser):
+    """`--review` of the sentiment parts' test scripts."""
+    parser.add_argument("--review", metavar="TEXT", help="score this review instead; - reads standard input")
+
+
+def parse_training_options(parser, script):
+    """The options of the train script at the path `script`, with `part`, `lr` and `output` filled in."""
+    options = parser.parse_args()
+    part_directory = Path(script).resolve().parent
+    options.part = part_directory.name
+    if options.lr is None:
+        options.lr = 0.001 if options.optimizer == "adam" else 0.01
+    if options.output is None:
+        is_default = options.trial == "default"
+        options.output = part_directory if is_default else part_directory / "trials" / options.trial
+    return options

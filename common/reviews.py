@@ -1,0 +1,254 @@
+"""Reads preprocessed_data/ and makes batches of it: token ids, labels, random crops, bags of words."""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from common.errors import InputError
+
+# a folder made by the handout's own script has no label files: there the order of the lines tells (handout,
+# "BOW_sentiment_analysis.py"): this many positive, negative and unlabelled reviews
+HANDOUT_COUNTS = {"train": (12500, 12500, 50000), "test": (12500, 12500, 0)}
+
+
+class Reviews:
+    """Reviews as one flat run of token ids, all on one device.
+
+    ids: (tokens,) int32, 0 for an unknown word; starts and lengths: (reviews,) int64, where each review lies in
+    ids; labels: (reviews,) float32, 1 for positive, 0 for negative, -1 for unlabelled.
+    """
+
+    def __init__(self, ids, lengths, labels):
+        self.ids = ids
+        self.lengths = lengths
+        self.starts = lengths.cumsum(0) - lengths
+        self.labels = labels
+
+    @classmethod
+    def of(cls, arrays, labels, device="cpu"):
+        """Reviews of a list of integer arrays, one a review, and their labels."""
+        ids = torch.from_numpy(np.concatenate(arrays).astype(np.int32))
+        lengths = torch.tensor([len(array) for array in arrays])
+        return cls(ids.to(device), lengths.to(device), torch.as_tensor(labels).float().to(device))
+
+    def __len__(self):
+        return len(self.lengths)
+
+
+def load_dictionary(data, glove=False):
+    """The words of the ids from 1 on: a unicode array (words,), `glove_dictionary.npy` or `imdb_dictionary.npy`."""
+    name = "glove_dictionary.npy" if glove else "imdb_dictionary.npy"
+    words = _load_array(data, name)
+    if words.ndim != 1 or words.dtype.kind != "U":
+        raise InputError(
+            f"{Path(data) / name} is damaged: expected a list of words, found {words.shape} of {words.dtype}; "
+            "run preprocess_data.py again"
+        )
+    return words
+
+
+def load_glove_embeddings(data, vocab_size, device, in_size=None):
+    """The GloVe vectors of the ids 0 to `vocab_size`: (vocab_size + 1, features) float32, row 0 zeros.
+
+    InputError where they are damaged, or have another number of features than a trained model's `in_size`.
+    """
+    embeddings = _load_array(data, "glove_embeddings.npy")
+    if embeddings.ndim != 2 or embeddings.dtype != np.float32 or len(embeddings) <= vocab_size:
+        raise InputError(
+            f"{Path(data) / 'glove_embeddings.npy'} is damaged: expected {vocab_size + 1} rows of float32, found "
+            f"{embeddings.shape} of {embeddings.dtype}; run preprocess_data.py --glove again"
+        )
+    if in_size not in (None, embeddings.shape[1]):
+        raise InputError(
+            f"{Path(data) / 'glove_embeddings.npy'} has {embeddings.shape[1]} features, the model was trained with "
+            f"{in_size}; give the --data that it was trained with"
+        )
+    return torch.from_numpy(embeddings[: vocab_size + 1].copy()).to(device)
+
+
+def load_reviews(data, split, vocabulary, device, labelled=True):
+    """The reviews of a split, "train" or "test", with ids outside the vocabulary set to 0.
+
+    `vocabulary` is a `Vocabulary`; `labelled` leaves out the unlabelled reviews. InputError names the file and
+    the line of what is missing or damaged.
+    """
+    path = Path(data) / f"imdb_{split}{'_glove' if vocabulary.glove else ''}.txt"
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; run preprocess_data.py first") from error
+    labels = _load_labels(data, split, len(lines), path)
+    arrays = []
+    for number, (line, label) in enumerate(zip(lines, labels, strict=True), 1):
+        if labelled and label < 0:
+            continue
+        try:
+            ids = np.fromstring(line.strip(), dtype=np.int64, sep=" ")
+        except ValueError:
+            ids = np.empty(0)
+        if len(ids) == 0 or ids.min() < 0 or ids.max() > vocabulary.no_of_words:
+            raise InputError(
+                f"{path}, line {number}: expected token ids from 0 to {vocabulary.no_of_words}; "
+                "the file is damaged, run preprocess_data.py again"
+            )
+        arrays.append(ids)
+    if labelled:
+        labels = labels[labels >= 0]
+    if not arrays:
+        raise InputError(f"{path} holds no {'labelled ' if labelled else ''}reviews; run preprocess_data.py again")
+    reviews = Reviews.of(arrays, labels, device)
+    vocabulary.forget_unknown(reviews.ids)
+    return reviews
+
+
+class Vocabulary:
+    """The words a model knows: the first `size` of a dictionary, less the stop words.
+
+    `glove` takes GloVe's dictionary in place of IMDB's; a size of None takes all of it. InputError where the
+    dictionary is smaller than `size`.
+    """
+
+    def __init__(self, data, size=None, remove_stop_words=False, glove=False):
+        dictionary = load_dictionary(data, glove)
+        self.glove = glove
+        self.no_of_words = len(dictionary)
+        self.size = size or self.no_of_words
+        if self.size > self.no_of_words:
+            raise InputError(
+                f"a vocabulary of {self.size} words is larger than the dictionary in {data}, which has "
+                f"{self.no_of_words}; choose a smaller --vocab-size, or the --data that a model was trained with"
+            )
+        self.words = dictionary[: self.size]
+        self.remove_stop_words = remove_stop_words
+        self.stop_ids = np.empty(0, np.int64)
+        if remove_stop_words:
+            from common.tokenizing import load_stop_words  # the only need of NLTK in training
+
+            self.stop_ids = np.flatnonzero(np.isin(self.words, load_stop_words(data))) + 1
+
+    @classmethod
+    def of_model(cls, data, description, glove=False):
+        """The vocabulary of a trained model, from the `description` in its file. InputError for other words."""
+        vocabulary = cls(data, description["size"], description["remove_stop_words"], glove)
+        if vocabulary.description() != description:
+            raise InputError(f"the model was trained with other words than those of the dictionary in {data}")
+        return vocabulary
+
+    def description(self):
+        """What a model's file keeps of its vocabulary, a dict of plain values."""
+        words = hashlib.sha256("\n".join(self.words).encode()).hexdigest()
+        return {"size": self.size, "remove_stop_words": self.remove_stop_words, "sha256_of_words": words}
+
+    def forget_unknown(self, ids):
+        """Sets the ids, an int32 tensor, of words outside the vocabulary to 0, in place."""
+        known = torch.ones(self.no_of_words + 1, dtype=torch.bool, device=ids.device)
+        known[self.size + 1 :] = False
+        known[torch.from_numpy(self.stop_ids).to(ids.device)] = False
+        ids.masked_fill_(~known[ids.long()], 0)
+
+    def review_of(self, tokens, device):
+        """One review of a list of tokens, such as `tokenize` makes of the user's own words."""
+        word_to_id = {word: index for index, word in enumerate(self.words, 1)}
+        review = Reviews.of([np.array([word_to_id.get(token, 0) for token in tokens])], [-1], device)
+        self.forget_unknown(review.ids)
+        return review
+
+
+def random_crops(reviews, rows, sequence_length, generator):
+    """A random piece of each review, (rows, sequence_length) int64; a shorter review is padded with 0 at its end.
+
+    `rows` (int64 tensor) chooses the reviews (handout, part 2a, "RNN_sentiment_analysis.py").
+    """
+    lengths = reviews.lengths[rows]
+    no_of_starts = (lengths - sequence_length).clamp(min=0) + 1
+    chance = torch.rand(len(rows), dtype=torch.float64, generator=generator, device=rows.device)
+    starts = reviews.starts[rows] + (chance * no_of_starts).long()
+    steps = torch.arange(sequence_length, device=rows.device)
+    inside = steps < lengths[:, None]
+    positions = (starts[:, None] + steps) * inside
+    return reviews.ids[positions] * inside.long()
+
+
+class Bags(NamedTuple):
+    """Bags of words: each review's distinct ids, weighted so that the weighted sum is the mean over its tokens.
+
+    ids: (entries,) int64; offsets: (reviews + 1,) int64, where each review's entries start, and the end;
+    weights: (entries,) float32, occurrences in the review / its length.
+    """
+
+    ids: torch.Tensor
+    offsets: torch.Tensor
+    weights: torch.Tensor
+
+    def take(self, rows):
+        """The bags of the reviews `rows` (int64 tensor)."""
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        offsets = F.pad(lengths.cumsum(0), (1, 0))
+        entries = torch.repeat_interleave(starts - offsets[:-1], lengths)
+        entries += torch.arange(len(entries), device=rows.device)
+        return Bags(self.ids[entries], offsets, self.weights[entries])
+
+
+def bags_of(reviews):
+    """The bags of all `reviews`, in their order (handout, part 1a: the mean of a review's embeddings)."""
+    no_of_reviews = len(reviews)
+    no_of_ids = int(reviews.ids.max()) + 1
+    rows = torch.repeat_interleave(torch.arange(no_of_reviews, device=reviews.ids.device), reviews.lengths)
+    pairs, counts = torch.unique(rows * no_of_ids + reviews.ids, return_counts=True)
+    rows = pairs // no_of_ids
+    offsets = F.pad(torch.bincount(rows, minlength=no_of_reviews).cumsum(0), (1, 0))
+    return Bags(pairs % no_of_ids, offsets, counts / reviews.lengths[rows])
+
+
+def mean_embeddings(reviews, embeddings):
+    """The mean embedding of each review's known words, (reviews, features) (handout, part 1b).
+
+    `embeddings` is (ids, features) float32. A review without a known word gets zeros, and a warning tells how
+    many there are.
+    """
+    means = F.embedding_bag(reviews.ids.long(), embeddings, reviews.starts, mode="mean", padding_idx=0)
+    no_of_empty = int((means == 0).all(dim=1).sum())
+    if no_of_empty:
+        print(f"warning: reviews without any known word, which count as zeros: {no_of_empty}", file=sys.stderr)
+    return means
+
+
+def _load_array(data, name):
+    path = Path(data) / name
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} does not exist; run preprocess_data.py{' --glove FILE' if 'glove' in name else ''} first"
+        ) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} is damaged or cannot be read; run preprocess_data.py again") from error
+
+
+def _load_labels(data, split, no_of_lines, path):
+    if not (Path(data) / f"imdb_{split}_labels.npy").exists():
+        if no_of_lines != sum(HANDOUT_COUNTS[split]):
+            raise InputError(
+                f"{path} has {no_of_lines} reviews and no imdb_{split}_labels.npy stands beside it; "
+                "run preprocess_data.py again"
+            )
+        return np.repeat(np.array([1, 0, -1], np.int8), HANDOUT_COUNTS[split])
+    labels = _load_array(data, f"imdb_{split}_labels.npy")
+    if labels.shape != (no_of_lines,) or labels.dtype.kind != "i":
+        raise InputError(
+            f"imdb_{split}_labels.npy does not fit {path}: expected {no_of_lines} whole numbers, found "
+            f"{labels.shape} of {labels.dtype}; run preprocess_data.py again"
+        )
+    wrong = np.flatnonzero(~np.isin(labels, (1, 0, -1)))
+    if len(wrong):
+        raise InputError(
+            f"imdb_{split}_labels.npy, label {wrong[0] + 1}, is {labels[wrong[0]]}: expected 1, 0 or -1; "
+            "run preprocess_data.py again"
+        )
+    return labels

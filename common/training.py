@@ -1,0 +1,156 @@
+"""What surrounds the training step: epochs, printing, rate drop, early stop, saving, resuming."""
+
+import sys
+
+import torch
+from tqdm import tqdm
+
+from common.checkpoints import load_checkpoint, save_checkpoint
+from common.errors import InputError
+from common.figures import figures_line
+from common.files import make_directory
+from common.results import plain_options, write_results
+
+# a resumed run may differ from the saved one in these: none changes the mathematics of a step
+FREE_OPTIONS = {"data", "output", "device", "epochs", "early_stopping", "resume", "trial", "note", "language_model"}
+
+
+def make_optimizer(options, parameters):
+    """The optimizer that `--optimizer` and `--lr` ask for (handout, part 1a)."""
+    if options.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=options.lr)
+    return torch.optim.SGD(parameters, lr=options.lr, momentum=0.9)
+
+
+class Training:
+    """One training run: everything but the step.
+
+    The state for `--resume` goes to the file `state_name` in the output folder. InputError for a batch size that
+    does not fit the `no_of_reviews`, a folder that cannot be made, and a state that cannot be gone on from.
+    """
+
+    def __init__(self, options, state_name, model, optimizer, no_of_reviews, device):
+        if options.batch_size > no_of_reviews:
+            raise InputError(f"--batch-size {options.batch_size} is larger than the {no_of_reviews} training reviews")
+        if (no_of_reviews - 1) % options.batch_size == 0:
+            raise InputError(
+                f"--batch-size {options.batch_size} leaves a last batch of one of the {no_of_reviews} training "
+                "reviews, which batch norm cannot normalise; choose another"
+            )
+        make_directory(options.output)
+        self.options = options
+        self.state_path = options.output / state_name
+        self.model = model
+        self.optimizer = optimizer
+        self.no_of_reviews = no_of_reviews
+        self.device = device
+        # shuffles and crops draw from a generator of their own, so that a change of the model does not shift them
+        self.generator = torch.Generator(device).manual_seed(options.seed)
+        self.history = []
+        self.best_weights = None
+        if options.resume:
+            self._resume()
+
+    def epochs(self):
+        """The epochs still to do, counted from 0, each with its learning rate set."""
+        while len(self.history) < self.options.epochs and not self._stops_early():
+            epoch = len(self.history)
+            drop = self.options.lr_drop_epoch is not None and epoch >= self.options.lr_drop_epoch
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.options.lr / 10 if drop else self.options.lr
+            self.history.append({})
+            yield epoch
+
+    def batches(self):
+        """The rows of the training reviews, shuffled, in batches: int64 tensors (batch,), the last may be shorter."""
+        rows = torch.randperm(self.no_of_reviews, generator=self.generator, device=self.device)
+        epoch = len(self.history) - 1
+        return tqdm(rows.split(self.options.batch_size), desc=f"epoch {epoch}", leave=False, disable=None)
+
+    def report_training(self, figures, perplexity=False):
+        """Keeps the epoch's `Tally.figures` and prints them after its number."""
+        self._keep("train", figures)
+        print(len(self.history) - 1, figures_line(figures, perplexity), flush=True)
+
+    def test_is_due(self):
+        """Whether this epoch ends with a test: every `--test-every`-th one does, and the last."""
+        done = len(self.history)
+        return done % self.options.test_every == 0 or done == self.options.epochs
+
+    def report_test(self, figures, perplexity=False):
+        """Keeps the test's `Tally.figures` and prints them, indented."""
+        self._keep("test", figures)
+        print("  ", figures_line(figures, perplexity), flush=True)
+
+    def end_epoch(self):
+        """Saves the state that `--resume` goes on from, and the results so far."""
+        if self.options.early_stopping and self._tests_since_best() == 0 and "test_loss" in self.history[-1]:
+            self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        save_checkpoint(
+            self.state_path,
+            {
+                "part": self.options.part,
+                "options": plain_options(self.options),
+                "history": self.history,
+                "weights": self.model.state_dict(),
+                "best_weights": self.best_weights,
+                "optimizer": self.optimizer.state_dict(),
+                "generator": self.generator.get_state(),
+                "rng": torch.get_rng_state(),
+                "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+            },
+        )
+        self._write_results(finished=False)
+
+    def finish(self):
+        """Writes the final results; with `--early-stopping` the model gets the weights of its best test back."""
+        if self.best_weights is not None:
+            self.model.load_state_dict(self.best_weights)
+        self._write_results(finished=True)
+
+    def _keep(self, name, figures):
+        accuracy, loss, seconds = figures
+        self.history[-1] |= {f"{name}_accuracy": accuracy, f"{name}_loss": loss, f"{name}_seconds": seconds}
+
+    def _tests_since_best(self):
+        """How many tests came after the one with the best accuracy."""
+        accuracies = [epoch["test_accuracy"] for epoch in self.history if "test_accuracy" in epoch]
+        return len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
+
+    def _stops_early(self):
+        return self.options.early_stopping is not None and self._tests_since_best() >= self.options.early_stopping
+
+    def _write_results(self, finished):
+        no_of_weights = sum(weight.numel() for weight in self.model.parameters())
+        write_results(self.options, self.device, no_of_weights, self.history, finished)
+
+    def _resume(self):
+        if not self.state_path.exists():
+            print(f"{self.state_path} does not exist: nothing to resume, starting anew", file=sys.stderr)
+            return
+        keys = ("options", "history", "weights", "best_weights", "optimizer", "generator", "rng", "cuda_rng")
+        state = load_checkpoint(self.state_path, self.options.part, keys, "start anew, without --resume")
+        now, then = plain_options(self.options), state["options"]
+        changed = [name for name in now if name not in FREE_OPTIONS and now[name] != then.get(name)]
+        if changed:
+            listed = ", ".join(f"--{name.replace('_', '-')} {then.get(name)}" for name in changed)
+            raise InputError(f"{self.state_path} was saved with {listed}; give the same, or start without --resume")
+        try:
+            self.model.load_state_dict(state["weights"])
+        except RuntimeError as error:
+            advice = "give the --data that it was saved with, or start without --resume"
+            raise InputError(f"the weights in {self.state_path} do not fit this model; {advice}") from error
+        # without early stopping, the last weights are the model
+        self.best_weights = state["best_weights"] if self.options.early_stopping else None
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history = state["history"]
+        torch.set_rng_state(state["rng"])
+        was_on_cuda = state["cuda_rng"] is not None
+        if was_on_cuda == (self.device.type == "cuda"):  # CPU and CUDA have generators of different kinds
+            self.generator.set_state(state["generator"])
+            if was_on_cuda:
+                torch.cuda.set_rng_state(state["cuda_rng"])
+        if len(self.history) >= self.options.epochs or self._stops_early():
+            print(f"finished already: {len(self.history)} epochs are done", file=sys.stderr)
+        else:
+            print(f"going on after epoch {len(self.history) - 1}", file=sys.stderr)

@@ -1,0 +1,332 @@
+"""Turns the IMDB reviews and a GloVe file into files of token ids (handout, "Preprocessing the Data")."""
+
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from common.download import fetch_glove, fetch_reviews
+from common.errors import InputError, run_script
+from common.files import make_directory, new_file, npy_bytes
+from common.glove import read_glove
+from common.options import REPOSITORY, OptionParser, positive_int
+from common.sample_data import write_sample
+from common.tokenizing import load_punkt, tokenize
+
+# the folders of each split, in the order of the lines written, and their label
+SPLITS = {
+    "train": {"train/pos": 1, "train/neg": 0, "train/unsup": -1},
+    "test": {"test/pos": 1, "test/neg": 0},
+}
+REVIEWS_PER_CHUNK = 200  # what a worker takes at once
+PUNKT_REVIEWS = 5000  # enough to train Punkt on, where it must be trained
+
+
+class Tokens(NamedTuple):
+    """The reviews of a split as one run of word numbers.
+
+    ids: (tokens,) int32, the word i stands at `words[i - 1]`; lengths: (reviews,) int32, tokens of each review.
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+
+
+class Corpus(NamedTuple):
+    """All reviews. `words` is the dictionary, `no_of_words` long, then the words that only the test set has."""
+
+    words: list
+    no_of_words: int
+    train: Tokens
+    test: Tokens
+
+
+def main():
+    options = parse_options()
+    output = options.output
+    check_writable(output)
+    imdb, glove = find_input(options)
+    if imdb:
+        files = {split: list_reviews(imdb, SPLITS[split]) for split in SPLITS}
+    else:
+        corpus = read_corpus(output)
+    # before the reviews: a mistake in the file is better told before the minutes of tokenizing than after
+    vectors = read_vectors(glove) if glove else None
+    if imdb:
+        corpus = tokenize_corpus(files, output, options.workers)
+        write_imdb(output, corpus, {split: labels for split, (_, labels) in files.items()})
+    if vectors:
+        write_glove(output, corpus, *vectors)
+    else:
+        note(
+            f"no GloVe files (parts 1b and 2b need them): run later  preprocess_data.py --glove FILE --output {output}"
+        )
+    if imdb:
+        print_statistics(corpus)
+
+
+def parse_options():
+    parser = OptionParser(description=__doc__)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--imdb", type=Path, metavar="DIR", help="the folder aclImdb, which holds train and test")
+    source.add_argument("--download", type=Path, metavar="DIR", help="fetch the reviews and GloVe 840B (2 GB) into DIR")
+    source.add_argument("--sample", action="store_true", help="make up reviews and vectors to try the scripts on")
+    glove = parser.add_mutually_exclusive_group()
+    glove.add_argument(
+        "--glove", type=Path, metavar="FILE", help="GloVe vectors, .txt or .zip; alone, for an output that has reviews"
+    )
+    glove.add_argument("--no-glove", action="store_true", help="with --download: fetch the reviews only")
+    parser.add_argument(
+        "--output", type=Path, default=REPOSITORY / "preprocessed_data", metavar="DIR", help="written to"
+    )
+    parser.add_argument(
+        "--workers", type=positive_int, default=usable_cores(), metavar="N", help="processes that tokenize"
+    )
+    options = parser.parse_args()
+    if not (options.imdb or options.download or options.sample or options.glove):
+        parser.error("give --imdb DIR, --download DIR, --sample or --glove FILE")
+    if options.no_glove and not options.download:
+        parser.error("--no-glove goes with --download")
+    if options.sample and options.glove:
+        parser.error("--sample makes its own GloVe file, so it takes no --glove")
+    return options
+
+
+def usable_cores():
+    # only Linux knows which cores a process may use
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def check_writable(folder):
+    make_directory(folder)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"cannot write into {folder}: {error.strerror}") from error
+
+
+def find_input(options):
+    """The folder of the reviews and the GloVe file (None where there is none), fetched or made up if asked."""
+    if options.sample:
+        return write_sample(options.output / "sample")
+    if options.download:
+        imdb = fetch_reviews(options.download)
+        return imdb, options.glove or (None if options.no_glove else fetch_glove(options.download))
+    return options.imdb, options.glove
+
+
+def note(message):
+    print(message, file=sys.stderr)
+
+
+# ---- reviews to tokens
+
+
+def list_reviews(imdb, folders):
+    """The review files of a split, each folder's by their number, and their labels ((reviews,) int8)."""
+    paths, labels = [], []
+    for folder, label in folders.items():
+        try:
+            names = os.listdir(imdb / folder)
+        except OSError as error:
+            raise InputError(
+                f"cannot read {imdb / folder}: {error.strerror}; give --imdb the folder that holds train and test"
+            ) from error
+        names = [name for name in names if name.endswith(".txt") and not name.startswith(".")]
+        if not names:
+            raise InputError(f"no reviews in {imdb / folder}")
+        for name in names:
+            if not re.match("[0-9]", name):
+                raise InputError(f"{imdb / folder / name}: a review's name starts with its number, as in 17_8.txt")
+        names.sort(key=lambda name: (int(re.match("[0-9]+", name)[0]), name))
+        paths += [imdb / folder / name for name in names]
+        labels += [label] * len(names)
+    return paths, np.array(labels, np.int8)
+
+
+def read_review(path):
+    """The first line of a review's file; all real reviews have only one."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.readlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return lines[0] if lines else ""
+
+
+def tokenize_corpus(files, output, workers):
+    """The `Corpus` of the review files {split: (paths, labels)}, tokenized in so many worker processes."""
+    train_paths, test_paths = files["train"][0], files["test"][0]
+    every = -(-len(train_paths) // PUNKT_REVIEWS)
+    load_punkt(output, map(read_review, train_paths[::every]))
+    paths = train_paths + test_paths
+    chunks = [paths[start : start + REVIEWS_PER_CHUNK] for start in range(0, len(paths), REVIEWS_PER_CHUNK)]
+    start = time.perf_counter()
+    word_to_number = {}
+    ids, lengths = [], []
+    with ProcessPoolExecutor(min(workers, len(chunks)), initializer=start_worker, initargs=(output,)) as pool:
+        results = pool.map(tokenize_chunk, chunks)
+        with tqdm(total=len(paths), desc="tokenizing", unit=" reviews", disable=None) as bar:
+            for words, chunk_ids, chunk_lengths in results:
+                numbers = [word_to_number.setdefault(word, len(word_to_number)) for word in words]
+                ids.append(np.array(numbers, np.int32)[chunk_ids])
+                lengths.append(chunk_lengths)
+                bar.update(len(chunk_lengths))
+    note(f"{len(paths)} reviews tokenized in {time.perf_counter() - start:.0f} s")
+    ids, lengths = np.concatenate(ids), np.concatenate(lengths)
+    no_of_train_tokens = lengths[: len(train_paths)].sum()
+    return sort_words(
+        list(word_to_number),
+        Tokens(ids[:no_of_train_tokens], lengths[: len(train_paths)]),
+        Tokens(ids[no_of_train_tokens:], lengths[len(train_paths) :]),
+    )
+
+
+def start_worker(output):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
+    load_punkt(output)
+
+
+def tokenize_chunk(paths):
+    """Tokenizes some reviews: their distinct words (list), the place there of each token, and the reviews' lengths."""
+    word_to_number = {}
+    ids, lengths = [], []
+    for path in paths:
+        tokens = tokenize(read_review(path))
+        if not tokens:
+            raise InputError(f"{path} is empty")
+        ids += [word_to_number.setdefault(token, len(word_to_number)) for token in tokens]
+        lengths.append(len(tokens))
+    return list(word_to_number), np.array(ids, np.int32), np.array(lengths, np.int32)
+
+
+def sort_words(words, train, test):
+    """The `Corpus` of tokens whose ids are places in `words`: by decreasing count in `train`, ties by the alphabet."""
+    counts = np.bincount(train.ids, minlength=len(words)).tolist()
+    order = sorted(range(len(words)), key=lambda number: (-counts[number], words[number]))
+    new_ids = np.empty(len(words), np.int32)
+    new_ids[order] = np.arange(1, len(words) + 1)
+    return Corpus(
+        [words[number] for number in order],
+        np.count_nonzero(counts),
+        Tokens(new_ids[train.ids], train.lengths),
+        Tokens(new_ids[test.ids], test.lengths),
+    )
+
+
+def print_statistics(corpus):
+    """What the handout looks at: the lengths of the training reviews and how often its words occur."""
+    lengths = corpus.train.lengths
+    total = lengths.sum()
+    print(f"Total: {total} Min: {lengths.min()} Max: {lengths.max()} Mean: {lengths.mean()} Std: {lengths.std()}")
+    count = np.bincount(corpus.train.ids)[1:]
+    print(f"Distinct tokens: {corpus.no_of_words}")
+    print(np.histogram(count, bins=[1, 10, 100, 1000, 10000]))
+    for word, occurrences in zip(corpus.words[:10], count, strict=False):
+        print(word, occurrences)
+    for most in (100, 8000):
+        print(f"The {most} most common: {count[:most].sum() / total:.2%} of all tokens")
+
+
+# ---- tokens to files
+
+
+def write_imdb(output, corpus, labels):
+    """Writes the dictionary, the reviews as ids and the labels; all of them appear at the end, or none does."""
+    unknown = corpus.test.ids > corpus.no_of_words
+    with ExitStack() as files:
+        write_array(files, output / "imdb_dictionary.npy", np.array(corpus.words[: corpus.no_of_words]))
+        write_tokens(files, output / "imdb_train.txt", corpus.train)
+        write_tokens(files, output / "imdb_test.txt", corpus.test._replace(ids=np.where(unknown, 0, corpus.test.ids)))
+        # the words behind the zeros of imdb_test.txt: GloVe may know them
+        words = [corpus.words[number - 1] for number in corpus.test.ids[unknown]]
+        file = files.enter_context(new_file(output / "imdb_test_unknown.txt"))
+        file.write("".join(f"{word}\n" for word in words).encode())
+        for split in SPLITS:
+            write_array(files, output / f"imdb_{split}_labels.npy", labels[split])
+            # GloVe's ids of an earlier run may be of other reviews
+            (output / f"imdb_{split}_glove.txt").unlink(missing_ok=True)
+
+
+def write_array(files, path, array):
+    files.enter_context(new_file(path)).write(npy_bytes(array))
+
+
+def write_tokens(files, path, tokens):
+    """Writes a line of ids, with single spaces between them, for each review."""
+    file = files.enter_context(new_file(path))
+    width = len(str(tokens.ids.max()))
+    # every id's digits, filled up with zero bytes to one width, and a column for what follows the id
+    text_of = np.zeros((tokens.ids.max() + 1, width + 1), np.uint8)
+    text_of[:, :width] = np.arange(len(text_of)).astype(f"S{width}").view(np.uint8).reshape(-1, width)
+    ends = np.cumsum(tokens.lengths)
+    for first in range(0, len(ends), 1000):
+        last = min(first + 1000, len(ends))
+        start = ends[first] - tokens.lengths[first]
+        text = text_of[tokens.ids[start : ends[last - 1]]]
+        text[:, -1] = ord(" ")
+        text[ends[first:last] - start - 1, -1] = ord("\n")
+        file.write(text[text != 0])
+
+
+def read_corpus(output):
+    """The `Corpus` that an earlier run wrote to `output`."""
+    try:
+        dictionary = np.load(output / "imdb_dictionary.npy").tolist()
+        train, test = (read_tokens(output / f"imdb_{split}.txt") for split in SPLITS)
+        unknown_words = (output / "imdb_test_unknown.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}; give --imdb DIR too") from error
+    except (ValueError, EOFError) as error:
+        raise InputError(f"the files in {output} are damaged ({error}); give --imdb DIR too") from error
+    unknown = np.flatnonzero(test.ids == 0)
+    if len(unknown) != len(unknown_words) or max(train.ids.max(), test.ids.max()) > len(dictionary):
+        raise InputError(f"the files in {output} do not fit each other; give --imdb DIR too")
+    test.ids[unknown] = np.arange(1, len(unknown) + 1) + len(dictionary)
+    return Corpus(dictionary + unknown_words, len(dictionary), train, test)
+
+
+def read_tokens(path):
+    """The `Tokens` of a file that `write_tokens` wrote."""
+    text = path.read_bytes()
+    ids = np.fromstring(text, np.int32, sep=" ")
+    lengths = np.array([line.count(b" ") + 1 for line in text.splitlines()], np.int32)
+    if lengths.sum() != len(ids):
+        raise ValueError(f"{path.name} is not one line of ids a review")
+    return Tokens(ids, lengths)
+
+
+# ---- GloVe
+
+
+def read_vectors(path):
+    note(f"reading {path}")
+    tokens, embeddings = read_glove(path)
+    note(f"{len(tokens)} GloVe tokens of {embeddings.shape[1]} dimensions")
+    return tokens, embeddings
+
+
+def write_glove(output, corpus, glove_tokens, embeddings):
+    """Writes GloVe's dictionary and vectors, and the reviews once more with GloVe's ids."""
+    token_to_id = {token: number for number, token in enumerate(glove_tokens, 1)}
+    glove_ids = np.array([0] + [token_to_id.get(word, 0) for word in corpus.words], np.int32)
+    with ExitStack() as files:
+        write_array(files, output / "glove_dictionary.npy", np.array(glove_tokens))
+        write_array(files, output / "glove_embeddings.npy", embeddings)
+        for split, tokens in (("train", corpus.train), ("test", corpus.test)):
+            write_tokens(files, output / f"imdb_{split}_glove.txt", tokens._replace(ids=glove_ids[tokens.ids]))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,169 @@
+"""What the tests share: the sample, preprocessed once, models trained on it, and scripts run as a user runs them."""
+
+import contextlib
+import io
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from unittest import mock
+
+# models as small as these only wait for a second thread; set before PyTorch is imported
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import nltk
+import pytest
+import torch
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPO))
+
+# a machine's own NLTK data must not decide what the tests see, nor may NLTK ask a server: the proxy refuses it
+ENVIRONMENT = {"NLTK_DATA": "", "https_proxy": "http://127.0.0.1:9"}
+
+# part: its train script, its test script, its model file
+PARTS = {
+    "1a": ("BOW_sentiment_analysis.py", "BOW_test.py", "BOW.model"),
+    "1b": ("BOW_sentiment_analysis.py", "BOW_test.py", "BOW.model"),
+    "2a": ("RNN_sentiment_analysis.py", "RNN_test.py", "rnn.model"),
+    "2b": ("RNN_sentiment_analysis.py", "RNN_test.py", "rnn.model"),
+    "3a": ("train_language_model.py", "RNN_language_test.py", "language.model"),
+    "3c": ("RNN_sentiment_analysis.py", "RNN_test.py", "rnn.model"),
+}
+
+# settings so small that a part trains in a second or two
+TINY = {
+    "1a": "--vocab-size 1000 --hidden-units 32 --epochs 3 --batch-size 50 --lr 0.005",
+    "1b": "--hidden-units 32 --epochs 3 --batch-size 50 --lr 0.005",
+    "2a": "--vocab-size 500 --hidden-units 16 --epochs 4 --batch-size 50 --lr 0.01"
+    " --train-length 40 --test-length 60 --test-every 3",
+    "2b": "--hidden-units 16 --epochs 4 --batch-size 50 --lr 0.01 --train-length 40 --test-length 60 --test-every 3",
+    "3a": "--vocab-size 500 --hidden-units 16 --epochs 2 --batch-size 50 --lr 0.01 --train-length 20 --test-length 60",
+    "3c": "--vocab-size 500 --hidden-units 16 --epochs 3 --batch-size 50 --lr 0.01"
+    " --train-length 20 --test-length 60 --test-every 2",
+}
+
+
+def run_script(script, *arguments, cwd=REPO, stdin=None):
+    """Runs `python SCRIPT` in the folder `cwd`; returns the finished process, its output as text."""
+    return subprocess.run(
+        [sys.executable, script, *map(str, arguments)],
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **ENVIRONMENT, "PYTHONWARNINGS": "error"},
+    )
+
+
+def run_here(script, *arguments, stdin=""):
+    """Runs a script in this process, so that PyTorch need not be imported again; returns what `run_script` does.
+
+    What would end the script with a traceback is raised.
+    """
+    names = ("BOW_model", "RNN_model", "RNN_language_model")  # parts have model files of the same name
+    modules = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    stdout, stderr, status = io.StringIO(), io.StringIO(), 0
+    with (
+        mock.patch.object(sys, "argv", [script, *map(str, arguments)]),
+        mock.patch.object(sys, "path", [str((REPO / script).parent), *sys.path]),
+        mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+        mock.patch.object(nltk.data, "path", []),
+        mock.patch.dict(os.environ, ENVIRONMENT),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        warnings.simplefilter("error")
+        try:
+            runpy.run_path(str(REPO / script), run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+        finally:
+            for name in names:
+                sys.modules.pop(name, None)
+            sys.modules.update(modules)
+    return subprocess.CompletedProcess([script, *arguments], status, stdout.getvalue(), stderr.getvalue())
+
+
+def train(part, data, output, *arguments):
+    """Trains a part with its TINY settings, changed by `arguments`, in this process; returns the finished run."""
+    script = f"{part}/{PARTS[part][0]}"
+    return run_here(script, *TINY[part].split(), "--data", data, "--output", output, "--device", "cpu", *arguments)
+
+
+def succeed(done):
+    """The finished run `done`, which must have gone well."""
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def refused(done, *words):
+    """Checks that a run ended with status 2 and, at the end of standard error, one line with all of `words`."""
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:], done.stderr
+    for word in words:
+        assert str(word) in lines[-1]
+
+
+def read_model(path):
+    """The dict in a model or state file."""
+    return torch.load(path, weights_only=True)
+
+
+def same_weights(one, other):
+    """Whether two state_dicts, or two model files, are equal bit for bit."""
+    one, other = (x if isinstance(x, dict) else read_model(x)["state_dict"] for x in (one, other))
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def data_with(folder, sample_data, files):
+    """Makes `folder` a copy of the sample, by links, but for `files`: a dict of name and bytes; None leaves one out."""
+    folder.mkdir()
+    for path in sample_data.iterdir():
+        if path.name not in files:
+            (folder / path.name).symlink_to(path)
+    for name, content in files.items():
+        if content is not None:
+            (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_data(tmp_path_factory):
+    """The folder that `preprocess_data.py --sample` fills; tests only read it."""
+    output = tmp_path_factory.mktemp("sample")
+    succeed(run_script("preprocess_data.py", "--sample", "--output", output))
+    return output
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory, sample_data):
+    """A copy of the collection with the sample in its place, so that scripts run without --data and --output."""
+    tree = tmp_path_factory.mktemp("tree")
+    unwanted = shutil.ignore_patterns("__pycache__", "trials", "*.model", "*.state", "*.npy", "run.json", "*.txt")
+    for name in ("common", "1a", "1b", "2a", "2b", "3a", "3b", "3c"):
+        shutil.copytree(REPO / name, tree / name, ignore=unwanted)
+    (tree / "preprocessed_data").symlink_to(sample_data)
+    return tree
+
+
+@pytest.fixture(scope="session")
+def trained(tree):
+    """A dict from part to its finished training with the TINY settings, run in the part's directory in `tree`."""
+    return {
+        part: succeed(run_script(script, *TINY[part].split(), "--device", "cpu", cwd=tree / part))
+        for part, (script, _, _) in PARTS.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def model_of(tree, trained):
+    """A function from a part to the path of its trained model; tests only read it."""
+    return lambda part: tree / part / PARTS[part][2]

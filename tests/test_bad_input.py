@@ -1,0 +1,480 @@
+"""Bad input of parts 1a to 3c: status 2, one line that says what is wrong and where, and no half-made file."""
+
+import io
+import os
+import pickle
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import (
+    ENVIRONMENT,
+    PARTS,
+    TINY,
+    data_with,
+    read_model,
+    refused,
+    run_here,
+    run_script,
+    succeed,
+    train,
+)
+
+from common.errors import InputError
+from common.reviews import Vocabulary, load_reviews
+
+TRAIN_SCRIPT = {part: f"{part}/{scripts[0]}" for part, scripts in PARTS.items()}
+TEST_SCRIPT = {part: f"{part}/{scripts[1]}" for part, scripts in PARTS.items()}
+GENERATE = "3b/generate_review.py"
+
+
+@pytest.fixture
+def refused_training(sample_data, tmp_path):
+    """A function that trains a part and checks that it is refused, with `words`, before it leaves any file."""
+
+    def run(part, *words, data=sample_data, options=()):
+        output = tmp_path / "output"
+        refused(train(part, data, output, *options), *words)
+        assert not output.exists()
+
+    return run
+
+
+@pytest.fixture
+def refused_test(sample_data, model_of):
+    """A function that runs a part's test script, or 3b's, and checks that it is refused, with `words`."""
+
+    def run(script, *words, model=None, data=sample_data, options=()):
+        part = "3a" if script == GENERATE else script[:2]
+        refused(run_here(script, "--data", data, "--model", model or model_of(part), *options), *words)
+
+    return run
+
+
+# ----------------------------------------------------------------------------------------------- the options
+
+
+NO_WHOLE_NUMBERS = ["0", "-3", "1.5", "many", str(2**64)]
+TRAINING_NUMBERS = ["epochs", "batch-size", "lr-drop-epoch", "early-stopping", "vocab-size", "hidden-units"]
+SEQUENCE_NUMBERS = ["train-length", "test-length", "test-every"]
+
+BAD_OPTIONS = [
+    *[(TRAIN_SCRIPT["1a"], f"--{name}", value) for name in TRAINING_NUMBERS for value in NO_WHOLE_NUMBERS],
+    *[(TRAIN_SCRIPT["2a"], f"--{name}", value) for name in SEQUENCE_NUMBERS for value in NO_WHOLE_NUMBERS],
+    *[(TRAIN_SCRIPT["1a"], "--lr", value) for value in ["0", "-0.1", "nan", "inf", "fast"]],
+    *[(TRAIN_SCRIPT["1a"], "--dropout", value) for value in ["1", "-0.1", "nan", "half"]],
+    *[(TRAIN_SCRIPT["1a"], "--seed", value) for value in ["-1", "0.5", "x", str(2**64)]],
+    *[(TRAIN_SCRIPT["1a"], "--trial", value) for value in ["", "..", "../other", "a/b"]],
+    *[(TRAIN_SCRIPT["3a"], "--clip", value) for value in ["0", "-1", "nan", "inf"]],
+    *[(TEST_SCRIPT["2a"], "--lengths", value) for value in NO_WHOLE_NUMBERS],
+    *[(TEST_SCRIPT["1a"], "--batch-size", value) for value in NO_WHOLE_NUMBERS],
+    *[(GENERATE, "--temperature", value) for value in ["0", "-1", "nan", "inf", "warm"]],
+    *[(GENERATE, name, value) for name in ["--length", "--count"] for value in NO_WHOLE_NUMBERS],
+    (TRAIN_SCRIPT["1a"], "--optimizer", "adagrad"),
+    (TRAIN_SCRIPT["1a"], "--hidden-layers", "4"),
+    (TRAIN_SCRIPT["2a"], "--layers", "0"),
+    (TRAIN_SCRIPT["2a"], "--pool", "median"),
+    (TRAIN_SCRIPT["3c"], "--fine-tune", "first"),
+    (TEST_SCRIPT["1a"], "--device", "tpu"),
+]
+
+
+@pytest.mark.parametrize(("script", "option", "value"), BAD_OPTIONS)
+def test_a_bad_value_of_an_option(script, option, value):
+    # "=", for a value that begins with "-"
+    refused(run_here(script, f"{option}={value}"), f"argument {option}: ", "(see --help)")
+
+
+@pytest.mark.parametrize("script", [*TRAIN_SCRIPT.values(), *TEST_SCRIPT.values(), GENERATE])
+def test_an_unknown_option(script):
+    refused(run_here(script, "--colour"), "--colour")
+    # no option may be cut short: a longer name could come later
+    refused(run_here(script, "--devic", "cpu"), "--devic")
+
+
+@pytest.mark.parametrize(
+    ("script", "option"), [(TEST_SCRIPT["2a"], "--lengths"), (TRAIN_SCRIPT["1a"], "--epochs"), (GENERATE, "--prime")]
+)
+def test_an_option_without_its_value(script, option):
+    refused(run_here(script, option), f"argument {option}: ")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize("script", [TRAIN_SCRIPT["1a"], TEST_SCRIPT["2a"], GENERATE])
+def test_no_gpu(script):
+    refused(run_here(script, "--device", "cuda"), "--device cuda", "no CUDA GPU")
+
+
+@pytest.mark.parametrize(("batch_size", "words"), [(1001, "larger than the 1000"), (27, "last batch of one"), (1, "1")])
+@pytest.mark.parametrize("part", ["1a", "2a"])
+def test_batch_sizes_that_do_not_fit(part, batch_size, words, refused_training):
+    refused_training(part, f"--batch-size {batch_size}", words, options=["--batch-size", batch_size])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_vocabulary_larger_than_the_dictionary(part, refused_training):
+    refused_training(part, "5000 words", "--vocab-size", "dictionary", options=["--vocab-size", 5000])
+
+
+@pytest.mark.parametrize("option", ["--train-length", "--test-length"])
+def test_a_language_model_needs_two_tokens(option, refused_training):
+    refused_training("3a", option, "2", options=[option, 1])
+
+
+def test_lengths_of_a_language_model(refused_test):
+    refused_test(TEST_SCRIPT["3a"], "--lengths", "2", options=["--lengths", 50, 1])
+
+
+@pytest.mark.parametrize("script", TEST_SCRIPT.values())
+@pytest.mark.parametrize("review", ["", "  \n", "<br />"])
+def test_an_empty_review(script, review, refused_test):
+    refused_test(script, "--review", options=["--review", review])
+
+
+def test_an_empty_review_on_standard_input(sample_data, model_of):
+    options = ["--data", sample_data, "--model", model_of("1a"), "--review", "-"]
+    refused(run_here(TEST_SCRIPT["1a"], *options, stdin="\n"), "--review")
+
+
+def test_a_review_that_is_not_utf_8(sample_data, model_of):
+    done = subprocess.run(
+        [sys.executable, TEST_SCRIPT["1a"], "--data", sample_data, "--model", model_of("1a"), "--review", "-"],
+        input="très bien".encode("latin-1"),
+        capture_output=True,
+        env={**os.environ, **ENVIRONMENT, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:strict"},
+    )
+    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+    refused(done, "standard input", "UTF-8")
+
+
+def test_a_review_of_one_word_has_no_word_to_predict(refused_test):
+    refused_test(TEST_SCRIPT["3a"], "--review", "2 words", options=["--review", "good"])
+
+
+@pytest.mark.parametrize("primes", [[""], ["a film", " "]])
+def test_an_empty_prime(primes, refused_test):
+    refused_test(GENERATE, "--prime", options=[word for prime in primes for word in ("--prime", prime)])
+
+
+def test_no_stop_words_and_no_server(sample_data, tmp_path):
+    # a process of its own, for NLTK keeps a list that it has read
+    options = [*TINY["1a"].split(), "--data", sample_data, "--output", tmp_path / "output", "--remove-stop-words"]
+    refused(run_script(TRAIN_SCRIPT["1a"], *options), "stop words", "nltk.downloader stopwords")
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below"])
+def test_an_output_folder_that_cannot_be_made(folder, sample_data, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    refused(train("1a", sample_data, tmp_path / folder), tmp_path / folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.fixture
+def little_memory():
+    """Allows this process 1 GiB more than it has, wherever the machine would give more."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**30, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+HELPFUL_OPTIONS = ["--batch-size", "--train-length", "--test-length", "--lengths", "--hidden-units", "--vocab-size"]
+
+
+@pytest.mark.parametrize("part", ["1a", "1b", "2a", "3a"])
+def test_out_of_memory(part, little_memory, refused_training):
+    refused_training(part, "out of memory", *HELPFUL_OPTIONS, options=["--hidden-units", 10**7])
+
+
+def test_out_of_memory_while_testing(little_memory, refused_test):
+    refused_test(TEST_SCRIPT["2a"], "out of memory", *HELPFUL_OPTIONS, options=["--device", "cpu", "--lengths", 10**9])
+
+
+# ------------------------------------------------------------------------------------- the preprocessed files
+
+
+def as_npy(array, **options):
+    buffer = io.BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+def changed_line(text, number, line):
+    lines = text.split(b"\n")
+    lines[number - 1] = line
+    return b"\n".join(lines)
+
+
+NAMES = {
+    "1a": ["imdb_dictionary.npy", "imdb_train.txt", "imdb_test.txt"],
+    "1b": ["glove_dictionary.npy", "glove_embeddings.npy", "imdb_train_glove.txt", "imdb_test_glove.txt"],
+}
+
+
+@pytest.mark.parametrize(("part", "name"), [(part, name) for part, names in NAMES.items() for name in names])
+def test_a_missing_file(part, name, refused_training, sample_data, tmp_path):
+    data = data_with(tmp_path / "data", sample_data, {name: None})
+    refused_training(part, data / name, "preprocess_data.py", data=data)
+
+
+@pytest.mark.parametrize("script", [*TEST_SCRIPT.values(), GENERATE])
+def test_no_preprocessed_data_at_all(script, refused_test, tmp_path):
+    refused_test(script, tmp_path / "nowhere", "preprocess_data.py", data=tmp_path / "nowhere")
+
+
+BAD_LINES = [b"3 x 5", b"3 5a 5", b"3 2.5", b"99999", b"3 -1 5", b"", b"   ", b"9" * 30, b"\xff\x00"]
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+@pytest.mark.parametrize(("part", "name"), [("1a", "imdb_train.txt"), ("1b", "imdb_train_glove.txt")])
+def test_a_damaged_line(part, name, line, refused_training, sample_data, tmp_path):
+    content = changed_line((sample_data / name).read_bytes(), 17, line)
+    data = data_with(tmp_path / "data", sample_data, {name: content})
+    refused_training(part, data / name, "line 17", data=data)
+
+
+def test_a_damaged_line_of_the_test_set(refused_test, sample_data, tmp_path):
+    content = changed_line((sample_data / "imdb_test.txt").read_bytes(), 1000, b"1 2 z")
+    data = data_with(tmp_path / "data", sample_data, {"imdb_test.txt": content})
+    refused_test(TEST_SCRIPT["2a"], data / "imdb_test.txt", "line 1000", data=data)
+
+
+ARRAYS = [("1a", "imdb_dictionary.npy"), ("1a", "imdb_train_labels.npy"), ("1b", "glove_embeddings.npy")]
+BAD_ARRAYS = {
+    "truncated": lambda whole: whole[:-100],
+    "only the header": lambda whole: whole[:90],
+    "empty": lambda whole: b"",
+    "text": lambda whole: b"the\na\n",
+    "pickle": lambda whole: pickle.dumps(["the"]),
+    "object array": lambda whole: as_npy(np.array(["the", None]), allow_pickle=True),
+    "a single value": lambda whole: as_npy(np.array(1.5)),
+    "other type": lambda whole: as_npy(np.zeros((3, 4), np.complex128)),
+}
+
+
+@pytest.mark.parametrize("damage", BAD_ARRAYS.values(), ids=BAD_ARRAYS)
+@pytest.mark.parametrize(("part", "name"), ARRAYS)
+def test_a_damaged_array(part, name, damage, refused_training, sample_data, tmp_path):
+    data = data_with(tmp_path / "data", sample_data, {name: damage((sample_data / name).read_bytes())})
+    refused_training(part, name, "preprocess_data.py", data=data)
+
+
+def test_embeddings_of_fewer_words_than_the_dictionary(refused_training, sample_data, tmp_path):
+    embeddings = np.load(sample_data / "glove_embeddings.npy")
+    data = data_with(tmp_path / "data", sample_data, {"glove_embeddings.npy": as_npy(embeddings[:-1])})
+    refused_training("1b", "glove_embeddings.npy", f"{len(embeddings)} rows", data=data)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.ones(2999, np.int8), "imdb_train.txt: expected 3000 whole numbers, found (2999,)"),
+        (np.ones((3000, 1), np.int8), "imdb_train.txt: expected 3000 whole numbers, found (3000, 1)"),
+        (np.full(3000, 0.5), "imdb_train.txt: expected 3000 whole numbers, found (3000,) of float64"),
+        (np.full(3000, "1"), "imdb_train.txt: expected 3000 whole numbers, found (3000,) of <U1"),
+        (np.repeat([1, 2], 1500), "label 1501, is 2: expected 1, 0 or -1"),
+    ],
+    ids=["too few", "a column", "shares", "words", "other values"],
+)
+def test_labels_that_do_not_match(labels, words, refused_training, sample_data, tmp_path):
+    data = data_with(tmp_path / "data", sample_data, {"imdb_train_labels.npy": as_npy(labels)})
+    refused_training("1a", "imdb_train_labels.npy", words, data=data)
+
+
+def test_reviews_of_which_none_is_labelled(refused_training, sample_data, tmp_path):
+    data = data_with(tmp_path / "data", sample_data, {"imdb_train_labels.npy": as_npy(np.full(3000, -1, np.int8))})
+    refused_training("1a", data / "imdb_train.txt", "labelled", data=data)
+
+
+def test_no_labels_and_not_the_handouts_number_of_reviews(refused_training, sample_data, tmp_path):
+    data = data_with(tmp_path / "data", sample_data, {"imdb_train_labels.npy": None})
+    refused_training("1a", data / "imdb_train.txt", "3000 reviews", "imdb_train_labels.npy", data=data)
+
+
+def test_a_folder_of_the_handouts_own_script_is_read_by_its_rule(sample_data, tmp_path):
+    lines = {"imdb_train.txt": b"1\n" * 12500 + b"2\n" * 12500 + b"3\n" * 50000, "imdb_test.txt": b"4\n" * 25000}
+    dictionary = {"imdb_dictionary.npy": (sample_data / "imdb_dictionary.npy").read_bytes()}
+    (tmp_path / "empty").mkdir()
+    data = data_with(tmp_path / "data", tmp_path / "empty", {**lines, **dictionary})
+    vocabulary = Vocabulary(data)
+    for split, labelled, counts in [("train", True, [0, 12500, 12500]), ("train", False, [50000, 12500, 12500])]:
+        reviews = load_reviews(data, split, vocabulary, "cpu", labelled)
+        assert torch.bincount(reviews.labels.long() + 1).tolist() == counts
+        # the lines of a kind of review hold one id, above
+        assert [set(reviews.ids[reviews.labels == label].tolist()) for label in (1, 0)] == [{1}, {2}]
+    assert load_reviews(data, "test", vocabulary, "cpu").labels.tolist() == [1] * 12500 + [0] * 12500
+    (data / "imdb_test.txt").write_bytes(b"4\n" * 24999)
+    with pytest.raises(InputError, match="24999 reviews"):
+        load_reviews(data, "test", vocabulary, "cpu")
+
+
+# --------------------------------------------------------------------------------------------- the model files
+
+
+@pytest.mark.parametrize("script", [*TEST_SCRIPT.values(), GENERATE])
+def test_no_model_yet(script, refused_test, tmp_path):
+    part = "3a" if script == GENERATE else script[:2]
+    refused_test(script, tmp_path / "none", f"run {TRAIN_SCRIPT[part]} first", model=tmp_path / "none")
+
+
+def test_no_language_model_yet(refused_training, tmp_path):
+    words = [tmp_path / "none", "run 3a/train_language_model.py first"]
+    refused_training("3c", *words, options=["--language-model", tmp_path / "none"])
+
+
+class Bomb:
+    """Unpickling it makes the file `path`."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def torch_saved(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+# each makes a file of another kind in the place of the trained model
+BAD_FILES = {
+    "text": lambda whole, bomb: b"no model\n" * 100,
+    "empty": lambda whole, bomb: b"",
+    "truncated": lambda whole, bomb: whole[: len(whole) // 2],
+    "array": lambda whole, bomb: as_npy(np.arange(10)),
+    "pickle": lambda whole, bomb: pickle.dumps(bomb),
+    "hostile model": lambda whole, bomb: torch_saved({"part": "1a", "state_dict": bomb}),
+    "whole module": lambda whole, bomb: torch_saved(torch.nn.Linear(2, 2)),
+    "list": lambda whole, bomb: torch_saved([1, 2]),
+    "weights alone": lambda whole, bomb: torch_saved({"fc_output.weight": torch.zeros(1)}),
+}
+
+
+@pytest.mark.parametrize("make", BAD_FILES.values(), ids=BAD_FILES)
+def test_a_file_that_is_no_model(make, refused_test, refused_training, model_of, tmp_path):
+    file, sprung = tmp_path / "bad.model", tmp_path / "sprung"
+    file.write_bytes(make(model_of("1a").read_bytes(), Bomb(sprung)))
+    refused_test(TEST_SCRIPT["1a"], file, "run 1a/BOW_sentiment_analysis.py first", model=file)
+    refused_training("3c", file, "run 3a/train_language_model.py first", options=["--language-model", file])
+    assert not sprung.exists()
+
+
+def test_a_folder_in_the_place_of_a_model(refused_test, tmp_path):
+    refused_test(TEST_SCRIPT["1a"], tmp_path, model=tmp_path)
+
+
+@pytest.mark.parametrize(("part", "other"), [("1a", "1b"), ("2a", "2b"), ("2a", "3c"), ("3a", "2a"), ("3c", "3a")])
+def test_a_model_of_another_part(part, other, refused_test, model_of):
+    refused_test(TEST_SCRIPT[part], model_of(other), f"part {other}", f"part {part}", model=model_of(other))
+
+
+def test_a_sentiment_model_generates_no_reviews(refused_test, model_of):
+    refused_test(GENERATE, "part 2a", "part 3a", model=model_of("2a"))
+
+
+def without(content, *path):
+    *path, last = path
+    for name in path:
+        content = content[name]
+    del content[last]
+
+
+# each spoils the dict in the file of a trained model
+SPOILS = {
+    "no state_dict": lambda content: without(content, "state_dict"),
+    "a tensor too few": lambda content: without(content, "state_dict", "embedding.weight"),
+    "a tensor too many": lambda content: content["state_dict"].update(extra=torch.zeros(1)),
+    "a tensor of another shape": lambda content: content["state_dict"].update({"embedding.weight": torch.zeros(3, 16)}),
+    "no tensor": lambda content: content["state_dict"].update({"embedding.weight": "none"}),
+    "other sizes": lambda content: content["hyperparameters"].update(no_of_hidden_units=17),
+    "a size of words": lambda content: content["hyperparameters"].update(no_of_hidden_units="many"),
+    "a negative size": lambda content: content["hyperparameters"].update(no_of_hidden_units=-4),
+}
+
+
+@pytest.fixture
+def spoilt(model_of, tmp_path):
+    """A function that makes a copy of a part's model file, spoilt by a function of its content; returns its path."""
+
+    def make(part, spoil):
+        content = read_model(model_of(part))
+        spoil(content)
+        torch.save(content, tmp_path / "spoilt.model")
+        return tmp_path / "spoilt.model"
+
+    return make
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+@pytest.mark.parametrize("part", ["2a", "3a"])
+def test_a_model_whose_content_does_not_fit(part, spoil, spoilt, refused_test):
+    file = spoilt(part, spoil)
+    refused_test(TEST_SCRIPT[part], file, model=file)
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+def test_a_language_model_whose_content_does_not_fit(spoil, spoilt, refused_training):
+    file = spoilt("3a", spoil)
+    refused_training("3c", file, options=["--language-model", file])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--hidden-units 20", ["no_of_hidden_units 16", "20"]),
+        ("--layers 2", ["no_of_layers 3", "2"]),
+        ("--vocab-size 400", ["vocab_size 501", "401"]),
+    ],
+)
+def test_a_language_model_of_another_size(options, words, refused_training, model_of):
+    language_model = model_of("3a")
+    refused_training("3c", language_model, *words, options=["--language-model", language_model, *options.split()])
+
+
+@pytest.fixture
+def other_words(sample_data, tmp_path):
+    """The sample with the first two words of both dictionaries exchanged."""
+    files = {}
+    for name in ("imdb_dictionary.npy", "glove_dictionary.npy"):
+        words = np.load(sample_data / name)
+        words[:2] = words[1::-1]
+        files[name] = as_npy(words)
+    return data_with(tmp_path / "other", sample_data, files)
+
+
+@pytest.mark.parametrize("script", [*TEST_SCRIPT.values(), GENERATE])
+def test_a_model_used_with_another_dictionary(script, other_words, refused_test):
+    refused_test(script, "other words", other_words, data=other_words)
+
+
+def test_a_language_model_of_other_words(other_words, refused_training, model_of):
+    options = ["--language-model", model_of("3a")]
+    refused_training("3c", model_of("3a"), "other words", data=other_words, options=options)
+
+
+def test_a_model_used_with_a_smaller_dictionary(sample_data, refused_test, tmp_path):
+    words = np.load(sample_data / "imdb_dictionary.npy")[:400]
+    data = data_with(tmp_path / "data", sample_data, {"imdb_dictionary.npy": as_npy(words)})
+    refused_test(TEST_SCRIPT["2a"], "500 words", data, "400", "--data", data=data)
+
+
+@pytest.mark.parametrize("part", ["1b", "2b"])
+@pytest.mark.parametrize("options", [[], ["--review", "a great film"]])
+def test_a_model_used_with_embeddings_of_another_size(part, options, sample_data, refused_test, tmp_path):
+    embeddings = np.load(sample_data / "glove_embeddings.npy")[:, :20]
+    data = data_with(tmp_path / "data", sample_data, {"glove_embeddings.npy": as_npy(embeddings)})
+    refused_test(TEST_SCRIPT[part], "glove_embeddings.npy", "20", "50", data=data, options=options)
+
+
+def test_the_good_input_is_not_refused(sample_data, model_of, tmp_path):
+    """What all of the above stand on: `data_with` changes nothing by itself."""
+    data = data_with(tmp_path / "data", sample_data, {})
+    succeed(run_here(TEST_SCRIPT["1b"], "--data", data, "--model", model_of("1b")))

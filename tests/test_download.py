@@ -1,0 +1,252 @@
+"""Downloads from a server on this machine: resumed, checked, and unpacked where they belong."""
+
+import gzip
+import hashlib
+import io
+import resource
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from common import download
+from common.errors import InputError
+
+CONTENT = bytes(range(256)) * 4000
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves `server.files`; cuts an answer off after `server.cut_after` bytes; may know nothing of Range."""
+
+    def do_GET(self):
+        ranges = self.headers["Range"]
+        self.server.asked.append(ranges)
+        content = self.server.files.get(self.path)
+        if content is None:
+            self.send_error(404)
+            return
+        start = 0
+        if ranges and self.server.knows_range:
+            start = int(ranges.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                self.send_error(416)
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        self.wfile.write(content[start:][: self.server.cut_after])
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.files = {"/file": CONTENT}
+    server.asked = []
+    server.cut_after = None
+    server.knows_range = True
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+def test_fetches_once(server, tmp_path):
+    path = tmp_path / "new folder" / "file"
+    for _ in range(2):
+        download.download(f"{server.url}/file", path, md5(CONTENT))
+    assert path.read_bytes() == CONTENT
+    assert server.asked == [None]
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+def test_a_cut_connection_is_taken_up_where_it_broke(server, tmp_path):
+    server.cut_after = 300_000
+    download.download(f"{server.url}/file", tmp_path / "file", md5(CONTENT))
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=300000-", "bytes=600000-", "bytes=900000-"]
+
+
+def test_a_later_call_goes_on_from_a_partial_file(server, tmp_path):
+    server.cut_after = 10_000
+    with pytest.raises(InputError, match="broke off 5 times; run this again"):
+        download.download(f"{server.url}/file", tmp_path / "file", md5(CONTENT))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.part"]
+    server.cut_after = None
+    download.download(f"{server.url}/file", tmp_path / "file", md5(CONTENT))
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert server.asked[-1] == "bytes=50000-"
+
+
+def test_a_server_without_range_sends_the_whole_again(server, tmp_path):
+    server.knows_range = False
+    (tmp_path / "file.part").write_bytes(CONTENT[:1000])
+    download.download(f"{server.url}/file", tmp_path / "file", md5(CONTENT))
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_whole_partial_file_is_taken(server, tmp_path):
+    (tmp_path / "file.part").write_bytes(CONTENT)
+    download.download(f"{server.url}/file", tmp_path / "file", md5(CONTENT))
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_wrong_sum_is_refused(server, tmp_path):
+    with pytest.raises(InputError, match=f"has not the MD5 sum {md5(b'other')}"):
+        download.download(f"{server.url}/file", tmp_path / "file", md5(b"other"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_with_a_wrong_sum_that_is_there_is_refused_and_kept(server, tmp_path):
+    (tmp_path / "file").write_bytes(b"mine")
+    with pytest.raises(InputError, match="remove it"):
+        download.download(f"{server.url}/file", tmp_path / "file", md5(CONTENT))
+    assert (tmp_path / "file").read_bytes() == b"mine"
+    assert server.asked == []
+
+
+@pytest.fixture
+def full_disk():
+    """No file may grow beyond 100 kB, which fails as a full disk does."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk(server, tmp_path, full_disk):
+    with pytest.raises(InputError, match=r"cannot write .*: File too large"):
+        download.download(f"{server.url}/file", tmp_path / "file", md5(CONTENT))
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_full_disk_while_unpacking(tmp_path, full_disk):
+    (tmp_path / "reviews.tar.gz").write_bytes(tar_of(("aclImdb/train/pos/0_9.txt", CONTENT)))
+    with pytest.raises(InputError, match=r"cannot unpack .*: File too large"):
+        download.extract(tmp_path / "reviews.tar.gz", tmp_path / "aclImdb")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["reviews.tar.gz"]
+
+
+def test_an_unknown_address(server, tmp_path):
+    with pytest.raises(InputError, match="HTTP Error 404"):
+        download.download(f"{server.url}/other", tmp_path / "file", md5(CONTENT))
+
+
+def test_no_server(server, tmp_path):
+    server.server_close()
+    with pytest.raises(InputError, match="cannot reach http"):
+        download.download(f"{server.url}/file", tmp_path / "file", md5(CONTENT))
+
+
+def test_an_encrypted_address_may_not_lead_to_an_open_one(tmp_path, monkeypatch):
+    response = io.BytesIO(CONTENT)
+    response.url = "http://mirror/file"
+    monkeypatch.setattr(download.urllib.request, "urlopen", lambda *args, **kwargs: response)
+    with pytest.raises(InputError, match="is not encrypted"):
+        download.download("https://127.0.0.1/file", tmp_path / "file", md5(CONTENT))
+
+
+def test_the_real_addresses_are_encrypted():
+    assert download.REVIEWS_URL.startswith("https://")
+    assert download.GLOVE_URL.startswith("https://")
+
+
+def tar_of(*members):
+    """A .tar.gz (bytes) of (name, content) pairs, or of TarInfo objects for what is no file."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                tar.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                tar.addfile(info, io.BytesIO(member[1]))
+    return archive.getvalue()
+
+
+def link(name, target, kind=tarfile.SYMTYPE):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def folder(name):
+    info = tarfile.TarInfo(name)
+    info.type, info.mode = tarfile.DIRTYPE, 0o755
+    return info
+
+
+def test_reviews_are_fetched_and_unpacked_once(server, tmp_path, monkeypatch):
+    archive = tar_of(folder("aclImdb"), ("aclImdb/train/pos/0_9.txt", b"good"), ("aclImdb/README", b"read"))
+    server.files["/reviews"] = archive
+    monkeypatch.setattr(download, "REVIEWS_URL", f"{server.url}/reviews")
+    monkeypatch.setattr(download, "REVIEWS_MD5", md5(archive))
+    for _ in range(2):
+        assert download.fetch_reviews(tmp_path / "data") == tmp_path / "data/aclImdb"
+    assert (tmp_path / "data/aclImdb/train/pos/0_9.txt").read_bytes() == b"good"
+    assert sorted(entry.name for entry in (tmp_path / "data").iterdir()) == ["aclImdb", "aclImdb_v1.tar.gz"]
+    assert server.asked == [None]
+
+
+def test_glove_is_fetched(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "GLOVE_URL", f"{server.url}/file")
+    monkeypatch.setattr(download, "GLOVE_MD5", md5(CONTENT))
+    assert download.fetch_glove(tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("../outside", b"x")],
+        [("aclImdb/../../outside", b"x")],
+        [link("aclImdb/link", ".."), ("aclImdb/link/outside", b"x")],
+        [link("aclImdb/link", "outside", tarfile.LNKTYPE)],
+        [link("aclImdb/pipe", "", tarfile.FIFOTYPE)],
+    ],
+)
+def test_a_hostile_archive_is_refused(tmp_path, members):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "reviews.tar.gz").write_bytes(tar_of(("aclImdb/train/pos/0_9.txt", b"good"), *members))
+    with pytest.raises(InputError, match="could write outside"):
+        download.extract(data / "reviews.tar.gz", data / "aclImdb")
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "reviews.tar.gz"]
+
+
+def test_an_absolute_path_is_refused(tmp_path):
+    (tmp_path / "reviews.tar.gz").write_bytes(tar_of((str(tmp_path / "outside"), b"x")))
+    with pytest.raises(InputError, match="could write outside"):
+        download.extract(tmp_path / "reviews.tar.gz", tmp_path / "aclImdb")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["reviews.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no archive",
+        tar_of(("aclImdb/0_9.txt", bytes(range(256)) * 100))[:-20],
+        gzip.compress(b"no archive"),
+        tar_of(("other/0_9.txt", b"good")),
+    ],
+)
+def test_a_damaged_archive_is_refused(tmp_path, content):
+    (tmp_path / "reviews.tar.gz").write_bytes(content)
+    with pytest.raises(InputError, match=r"is damaged|cannot unpack"):
+        download.extract(tmp_path / "reviews.tar.gz", tmp_path / "aclImdb")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["reviews.tar.gz"]

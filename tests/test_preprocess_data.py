@@ -1,0 +1,388 @@
+"""preprocess_data.py, run as a user runs it: its files, its figures, and its answer to bad input."""
+
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import preprocess_data
+from common import download
+
+REPO = Path(__file__).resolve().parent.parent
+
+# file: review, the tokens that the handout makes of it
+TRAIN = {
+    "train/pos/2_9.txt": ("A fine film.<br /><br />It's fine, fine!", "a fine film . it 's fine , fine !"),
+    "train/pos/10_8.txt": ("Zoë can't be bad \x96 ever.", "zoë ca n't be bad ever ."),
+    "train/neg/0_1.txt": ("Bad film. Bad!", "bad film . bad !"),
+    "train/unsup/0_0.txt": ("A film.\nThis second line is passed over.", "a film ."),
+    "train/unsup/7_0.txt": ("It's a film?", "it 's a film ?"),
+}
+TEST = {
+    "test/pos/0_10.txt": ("A FINE actor, it's Zoë.", "a fine actor , it 's zoë ."),
+    "test/neg/0_2.txt": ("Dreadful; a bad actor.", "dreadful ; a bad actor ."),
+}
+# by decreasing count in TRAIN, ties by the alphabet
+DICTIONARY = [".", "film", "a", "bad", "fine", "!", "'s", "it", ",", "?", "be", "ca", "ever", "n't", "zoë"]
+GLOVE = ["the 0.5 1", "a 1.5 -2", "actor 2.5 3", "film 3.5 4", "a 9 9", ". . . 4.5 5", ". 5.5 6", "dreadful 6.5 7"]
+
+
+def write_reviews(folder, reviews):
+    for name, text in reviews:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8", newline="")
+
+
+@pytest.fixture
+def imdb(tmp_path):
+    write_reviews(tmp_path / "aclImdb", [(name, text) for name, (text, _) in {**TRAIN, **TEST}.items()])
+    (tmp_path / "aclImdb/train/pos/.DS_Store").write_bytes(b"\xff\x00")
+    (tmp_path / "aclImdb/train/pos/._2_9.txt").write_bytes(b"\xff\x00")
+    (tmp_path / "aclImdb/train/urls_pos.txt").write_text("http://")
+    return tmp_path / "aclImdb"
+
+
+@pytest.fixture
+def glove(tmp_path):
+    (tmp_path / "glove.txt").write_text("\n".join(GLOVE) + "\n")
+    return tmp_path / "glove.txt"
+
+
+def run(*arguments, code=None, **options):
+    """Runs the script, or the Python `code` that runs it; NLTK is kept from the network by a proxy it refuses."""
+    environment = {**os.environ, "https_proxy": "http://127.0.0.1:9", **options.pop("env", {})}
+    command = ["-c", code] if code else [REPO / "preprocess_data.py"]
+    return subprocess.run(
+        [sys.executable, *command, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+        **options,
+    )
+
+
+def succeed(*arguments, **options):
+    done = run(*arguments, **options)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def contents(folder):
+    """Every file below a folder, by its name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def words_of(path, words):
+    """The lines of a file of ids as words, "?" for id 0."""
+    return [
+        " ".join(["?", *words][int(number)] for number in line.split(" ")) for line in path.read_text().splitlines()
+    ]
+
+
+def test_files_and_statistics(imdb, glove, tmp_path):
+    output = tmp_path / "new" / "output"
+    done = succeed("--imdb", imdb, "--glove", glove, "--output", output, "--workers", 2)
+
+    assert np.load(output / "imdb_dictionary.npy").tolist() == DICTIONARY
+    expected = [tokens for _, tokens in TRAIN.values()]
+    assert words_of(output / "imdb_train.txt", DICTIONARY) == expected
+    assert words_of(output / "imdb_test.txt", DICTIONARY) == ["a fine ? , it 's zoë .", "? ? a bad ? ."]
+    assert (output / "imdb_test_unknown.txt").read_text() == "actor\ndreadful\n;\nactor\n"
+    for split, labels in (("train", [1, 1, 0, -1, -1]), ("test", [1, 0])):
+        found = np.load(output / f"imdb_{split}_labels.npy")
+        assert found.dtype == np.int8
+        assert found.tolist() == labels
+
+    words = ["the", "a", "actor", "film", ". . .", ".", "dreadful"]
+    assert np.load(output / "glove_dictionary.npy").tolist() == words
+    embeddings = np.load(output / "glove_embeddings.npy")
+    assert embeddings.dtype == np.float32
+    assert embeddings.tolist() == [[0, 0], [0.5, 1], [1.5, -2], [2.5, 3], [3.5, 4], [4.5, 5], [5.5, 6], [6.5, 7]]
+    assert words_of(output / "imdb_train_glove.txt", words)[0] == "a ? film . ? ? ? ? ? ?"
+    assert words_of(output / "imdb_test_glove.txt", words) == ["a ? actor ? ? ? ? .", "dreadful ? a ? actor ."]
+
+    lengths = [len(line.split()) for line in expected]
+    assert done.stdout.splitlines() == [
+        f"Total: 30 Min: 3 Max: 10 Mean: 6.0 Std: {np.std(lengths)}",
+        "Distinct tokens: 15",
+        "(array([15,  0,  0,  0]), array([    1,    10,   100,  1000, 10000]))",
+        *[". 4", "film 4", "a 3", "bad 3", "fine 3", "! 2", "'s 2", "it 2", ", 1", "? 1"],
+        "The 100 most common: 100.00% of all tokens",
+        "The 8000 most common: 100.00% of all tokens",
+    ]
+
+
+def test_without_glove_it_says_what_to_run_later(imdb, tmp_path):
+    output = tmp_path / "output"
+    done = succeed("--imdb", imdb, "--output", output)
+    assert f"preprocess_data.py --glove FILE --output {output}" in done.stderr
+    assert not list(output.glob("*glove*"))
+
+
+def test_glove_alone_gives_the_same_bytes(imdb, glove, tmp_path):
+    succeed("--imdb", imdb, "--glove", glove, "--output", tmp_path / "together")
+    succeed("--imdb", imdb, "--output", tmp_path / "apart")
+    shutil.rmtree(imdb)
+    done = succeed("--glove", glove, "--output", tmp_path / "apart")
+    assert done.stdout == ""
+    assert contents(tmp_path / "apart") == contents(tmp_path / "together")
+
+
+def test_a_later_run_takes_away_glove_ids_of_other_reviews(imdb, glove, tmp_path):
+    succeed("--imdb", imdb, "--glove", glove, "--output", tmp_path / "output")
+    (imdb / "train/pos/2_9.txt").write_text("Another.")
+    succeed("--imdb", imdb, "--output", tmp_path / "output")
+    assert sorted(path.name for path in (tmp_path / "output").glob("*glove*")) == [
+        "glove_dictionary.npy",
+        "glove_embeddings.npy",
+    ]
+
+
+@pytest.fixture
+def many_reviews():
+    """Enough reviews for several chunks, with capitals, abbreviations and full stops for Punkt."""
+    rng = random.Random(1)
+    words = [
+        "the",
+        "a",
+        "film",
+        "Mr.",
+        "Dr.",
+        "U.S.",
+        "It",
+        "bad",
+        "was,",
+        "don't",
+        "etc.",
+        "été",
+        *map(str, range(40)),
+    ]
+    names = [
+        f"{folder}/{number}_1.txt"
+        for folders in preprocess_data.SPLITS.values()
+        for folder in folders
+        for number in range(120)
+    ]
+    return [(name, " ".join(rng.choices(words, k=rng.randint(3, 60))) + ". The End.") for name in names]
+
+
+def test_same_bytes_whatever_the_workers_the_directory_order_and_the_hash_seed(many_reviews, glove, tmp_path):
+    write_reviews(tmp_path / "one", many_reviews)
+    write_reviews(tmp_path / "two", many_reviews[::-1])
+    # without NLTK's data, so that a trained Punkt is compared as well
+    for name, workers, seed in (("one", 1, "0"), ("two", 3, "1")):
+        arguments = ["--imdb", tmp_path / name, "--glove", glove, "--output", tmp_path / f"output {name}"]
+        succeed(*arguments, "--workers", workers, env={"PYTHONHASHSEED": seed, "NLTK_DATA": "", "HOME": str(tmp_path)})
+    assert contents(tmp_path / "output one") == contents(tmp_path / "output two")
+
+
+def test_the_order_that_the_directory_lists_does_not_matter(imdb, monkeypatch):
+    folders = preprocess_data.SPLITS["train"]
+    paths, labels = preprocess_data.list_reviews(imdb, folders)
+    listdir = os.listdir
+    for order in (sorted, lambda names: sorted(names, reverse=True)):
+        monkeypatch.setattr(os, "listdir", lambda path, order=order: order(listdir(path)))
+        again, again_labels = preprocess_data.list_reviews(imdb, folders)
+        assert again == paths == [imdb / name for name in TRAIN]
+        assert again_labels.tolist() == labels.tolist()
+
+
+def test_runs_with_any_start_method_and_without_torch(imdb, tmp_path):
+    code = """
+import multiprocessing, sys
+sys.path.insert(0, {repo!r})
+import preprocess_data
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    preprocess_data.main()
+    assert "torch" not in sys.modules
+"""
+    succeed("--imdb", imdb, "--output", tmp_path / "spawn", code=code.format(repo=str(REPO)))
+    succeed("--imdb", imdb, "--output", tmp_path / "output")
+    assert contents(tmp_path / "spawn") == contents(tmp_path / "output")
+
+
+def test_token_files_are_read_back_as_written(tmp_path):
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(1, 6, 2500).astype(np.int32)
+    for largest in (0, 9, 10, 123456):
+        tokens = preprocess_data.Tokens(rng.integers(0, largest + 1, lengths.sum()).astype(np.int32), lengths)
+        with preprocess_data.ExitStack() as files:
+            preprocess_data.write_tokens(files, tmp_path / "tokens.txt", tokens)
+        lines = np.split(tokens.ids, np.cumsum(lengths)[:-1])
+        text = "".join(" ".join(map(str, line)) + "\n" for line in lines)
+        assert (tmp_path / "tokens.txt").read_text() == text
+        ids, found = preprocess_data.read_tokens(tmp_path / "tokens.txt")
+        assert ids.tolist() == tokens.ids.tolist()
+        assert found.tolist() == lengths.tolist()
+
+
+def test_downloads_and_preprocesses(imdb, glove, tmp_path, monkeypatch, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    with tarfile.open(data / "aclImdb_v1.tar.gz", "w:gz") as tar:
+        tar.add(imdb, "aclImdb")
+    with zipfile.ZipFile(data / "glove.840B.300d.zip", "w") as archive:
+        archive.write(glove, "glove.840B.300d.txt")
+    asked = []
+    monkeypatch.setattr(download, "download", lambda url, path, md5: asked.append((url, path.name, md5)))
+
+    def preprocess(*arguments):
+        monkeypatch.setattr(sys, "argv", ["preprocess_data.py", *map(str, arguments)])
+        preprocess_data.main()
+
+    preprocess("--download", data, "--no-glove", "--output", tmp_path / "reviews")
+    assert asked == [(download.REVIEWS_URL, "aclImdb_v1.tar.gz", download.REVIEWS_MD5)]
+    preprocess("--download", data, "--output", tmp_path / "both")
+    assert asked[1:] == [(download.GLOVE_URL, "glove.840B.300d.zip", download.GLOVE_MD5)]
+    preprocess("--imdb", imdb, "--glove", glove, "--output", tmp_path / "expected")
+    assert contents(tmp_path / "both") == contents(tmp_path / "expected")
+
+
+def fail(*arguments, **options):
+    """The one line that a failing run prints, after the messages of what went well before."""
+    done = run(*arguments, **options)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    *messages, line = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert not any("Traceback" in message or "error" in message for message in messages)
+    return line
+
+
+def nothing_but_punkt(output):
+    return not output.exists() or {path.name for path in output.iterdir()} <= {"nltk_data"}
+
+
+def remove_folder(imdb):
+    shutil.rmtree(imdb / "test/neg")
+    return f"cannot read {imdb / 'test/neg'}: No such file or directory"
+
+
+def remove_reviews(imdb):
+    (imdb / "train/neg/0_1.txt").unlink()
+    return f"no reviews in {imdb / 'train/neg'}"
+
+
+def empty_review(imdb):
+    (imdb / "train/unsup/7_0.txt").write_text("")
+    return f"{imdb / 'train/unsup/7_0.txt'} is empty"
+
+
+def blank_review(imdb):
+    (imdb / "test/pos/0_10.txt").write_text(" \n<br />\n")
+    return f"{imdb / 'test/pos/0_10.txt'} is empty"
+
+
+def breaks_only(imdb):
+    (imdb / "test/pos/0_10.txt").write_text("<br /><br />")
+    return f"{imdb / 'test/pos/0_10.txt'} is empty"
+
+
+def not_utf_8(imdb):
+    (imdb / "train/neg/0_1.txt").write_bytes(b"Bad film\xe9.")
+    return f"{imdb / 'train/neg/0_1.txt'} is not UTF-8: invalid continuation byte at byte 8"
+
+
+def no_number(imdb):
+    (imdb / "train/neg/notes.txt").write_text("Bad.")
+    return f"{imdb / 'train/neg/notes.txt'}: a review's name starts with its number"
+
+
+def folder_for_a_review(imdb):
+    (imdb / "train/neg/5_1.txt").mkdir()
+    return f"cannot read {imdb / 'train/neg/5_1.txt'}: Is a directory"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        remove_folder,
+        remove_reviews,
+        empty_review,
+        blank_review,
+        breaks_only,
+        not_utf_8,
+        no_number,
+        folder_for_a_review,
+    ],
+)
+def test_bad_reviews(imdb, tmp_path, damage):
+    message = damage(imdb)
+    assert message in fail("--imdb", imdb, "--output", tmp_path / "output")
+    assert nothing_but_punkt(tmp_path / "output")
+
+
+def test_no_such_folder(tmp_path):
+    line = fail("--imdb", tmp_path / "missing", "--output", tmp_path / "output")
+    assert "No such file or directory; give --imdb the folder that holds train and test" in line
+
+
+def test_a_bad_glove_file_leaves_nothing_behind(imdb, glove, tmp_path):
+    glove.write_text("a 1 2\nb 1\n")
+    line = fail("--imdb", imdb, "--glove", glove, "--output", tmp_path / "output")
+    assert line == f"error: {glove}, line 2: expected a token and 2 numbers, as in line 1: found only 1"
+    assert nothing_but_punkt(tmp_path / "output")
+
+
+def test_a_file_in_the_place_of_the_output_folder(imdb, tmp_path):
+    (tmp_path / "output").write_text("mine")
+    line = fail("--imdb", imdb, "--output", tmp_path / "output")
+    assert f"cannot make the folder {tmp_path / 'output'}: File exists" in line
+    line = fail("--imdb", imdb, "--output", tmp_path / "output" / "below")
+    assert f"cannot make the folder {tmp_path / 'output' / 'below'}: Not a directory" in line
+
+
+def test_an_output_folder_that_cannot_be_written(imdb):
+    # nobody may make a file in Linux's list of processes, the superuser included
+    assert "cannot write into /proc/self:" in fail("--imdb", imdb, "--output", "/proc/self")
+
+
+def test_a_full_disk(imdb, glove, tmp_path):
+    output = tmp_path / "output"
+    succeed("--imdb", imdb, "--output", output)
+    before = contents(output)
+
+    def limit_file_size():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before["imdb_dictionary.npy"]) - 1,) * 2)
+
+    line = fail("--imdb", imdb, "--output", output, preexec_fn=limit_file_size)
+    assert line.startswith(f"error: cannot write {output / 'imdb_dictionary.npy'}: ")
+    assert contents(output) == before
+
+
+def test_glove_alone_needs_the_files_of_an_earlier_run(imdb, glove, tmp_path):
+    output = tmp_path / "output"
+    assert "No such file or directory; give --imdb DIR too" in fail("--glove", glove, "--output", output)
+    succeed("--imdb", imdb, "--output", output)
+    # as a folder that the handout's own script made
+    (output / "imdb_test_unknown.txt").rename(tmp_path / "kept")
+    assert "imdb_test_unknown.txt: No such file" in fail("--glove", glove, "--output", output)
+    (output / "imdb_test_unknown.txt").write_text("one\nword\n")
+    assert "do not fit each other; give --imdb DIR too" in fail("--glove", glove, "--output", output)
+    (output / "imdb_train.txt").write_text("1 2\n3 x\n")
+    assert "are damaged" in fail("--glove", glove, "--output", output)
+    assert not list(output.glob("*glove*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give --imdb DIR, --download DIR, --sample or --glove FILE"),
+        (["--imdb", "a", "--sample"], "not allowed with"),
+        (["--sample", "--glove", "a"], "takes no --glove"),
+        (["--imdb", "a", "--no-glove"], "--no-glove goes with --download"),
+        (["--imdb", "a", "--workers", "0"], "--workers"),
+    ],
+)
+def test_bad_usage(arguments, message):
+    assert message in fail(*arguments)

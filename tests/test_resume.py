@@ -1,0 +1,283 @@
+"""Trainings that are cut off and resumed, stopped early, or run with a learning rate that drops."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import (
+    PARTS,
+    REPO,
+    TINY,
+    data_with,
+    read_model,
+    refused,
+    run_here,
+    same_weights,
+    succeed,
+    train,
+)
+
+
+@pytest.fixture
+def run(sample_data, model_of, tmp_path):
+    """A function that trains a part with its TINY settings, changed by `options`, into the folder `name`."""
+
+    def run(part, name, *options, data=sample_data):
+        extra = ["--language-model", model_of("3a")] if part == "3c" else []
+        return train(part, data, tmp_path / name, *extra, *options)
+
+    return run
+
+
+def state(folder):
+    (path,) = folder.glob("*.state")
+    return read_model(path)
+
+
+def results(folder):
+    """data.npy, and the epochs of run.json without their times."""
+    epochs = json.loads((folder / "run.json").read_text())["epochs"]
+    without_times = [{name: epoch[name] for name in epoch if not name.endswith("seconds")} for epoch in epochs]
+    return np.load(folder / "data.npy"), without_times
+
+
+def same_run(one, other):
+    """Whether the runs in two folders ended with the same weights and results, bit for bit."""
+    (one_data, one_epochs), (other_data, other_epochs) = results(one), results(other)
+    (model,) = [path.name for path in one.glob("*.model")]
+    return (
+        same_weights(one / model, other / model)
+        and np.array_equal(one_data, other_data, equal_nan=True)
+        and one_epochs == other_epochs
+    )
+
+
+def printed_tests(stdout):
+    """The accuracies of the indented lines, in their order."""
+    return [float(line.split()[0]) for line in stdout.splitlines() if line.startswith("   ")]
+
+
+# ------------------------------------------------------------------------------------------------- resuming
+
+RESUMED = [
+    ("1a", "", 2, 3),
+    ("1a", "--optimizer sgd --lr-drop-epoch 2", 1, 3),
+    ("1a", "--early-stopping 3", 2, 3),
+    ("1b", "--hidden-layers 2", 1, 2),
+    ("2a", "--test-every 2", 2, 3),
+    ("2b", "--layers 2 --test-every 1", 1, 2),
+    ("3a", "--lr-drop-epoch 1", 1, 2),
+    ("3c", "--test-every 1", 1, 2),
+]
+
+
+@pytest.mark.parametrize(("part", "options", "cut", "epochs"), RESUMED)
+def test_a_resumed_run_equals_one_that_was_not_cut_off(part, options, cut, epochs, run, tmp_path):
+    straight = succeed(run(part, "straight", *options.split(), "--epochs", epochs))
+    succeed(run(part, "cut", *options.split(), "--epochs", cut))
+    assert not same_run(tmp_path / "cut", tmp_path / "straight")
+    resumed = succeed(run(part, "cut", *options.split(), "--epochs", epochs, "--resume"))
+    assert f"going on after epoch {cut - 1}\n" in resumed.stderr
+    assert same_run(tmp_path / "cut", tmp_path / "straight")
+    # only what is new is printed
+    lines = [re.sub(r"(\.\d{4}) \d+\.\d{4}", r"\1", done.stdout).splitlines() for done in (straight, resumed)]
+    assert lines[0][-len(lines[1]) :] == lines[1]
+    assert lines[1][0].startswith(f"{cut} ")
+
+
+def test_a_killed_run_goes_on_from_its_last_whole_epoch(run, sample_data, tmp_path):
+    options = [
+        "--data",
+        sample_data,
+        "--output",
+        tmp_path / "killed",
+        *TINY["1a"].split(),
+        "--epochs",
+        "100000",
+        "--device",
+        "cpu",
+    ]
+    script = REPO / "1a" / PARTS["1a"][0]
+    with subprocess.Popen([sys.executable, script, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as killed:
+        # the line of epoch 2 is printed before its state is saved, that of epoch 1 after its test
+        while not killed.stdout.readline().startswith(b"2 "):
+            assert killed.poll() is None
+        killed.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "killed" / "BOW.model").exists()
+    run_json = json.loads((tmp_path / "killed" / "run.json").read_text())
+    assert run_json["finished"] is False
+
+    epochs = len(state(tmp_path / "killed")["history"]) + 1
+    succeed(run("1a", "killed", "--epochs", epochs, "--resume"))
+    succeed(run("1a", "straight", "--epochs", epochs))
+    assert same_run(tmp_path / "killed", tmp_path / "straight")
+    assert json.loads((tmp_path / "killed" / "run.json").read_text())["finished"] is True
+
+
+def test_nothing_to_resume(run, tmp_path):
+    done = succeed(run("1a", "resumed", "--epochs", 1, "--resume"))
+    assert f"{tmp_path / 'resumed' / 'BOW.state'} does not exist: nothing to resume, starting anew\n" in done.stderr
+    succeed(run("1a", "straight", "--epochs", 1))
+    assert same_run(tmp_path / "resumed", tmp_path / "straight")
+
+
+def test_a_finished_run_says_so(run, tmp_path):
+    succeed(run("1a", "run", "--epochs", 2))
+    before = read_model(tmp_path / "run" / "BOW.model")["state_dict"]
+    (tmp_path / "run" / "BOW.model").unlink()
+    done = succeed(run("1a", "run", "--epochs", 2, "--resume"))
+    assert done.stdout == ""
+    assert "finished already: 2 epochs are done\n" in done.stderr
+    assert same_weights(tmp_path / "run" / "BOW.model", before)
+
+
+def test_a_run_without_resume_starts_anew(run, tmp_path):
+    succeed(run("1a", "run", "--epochs", 2))
+    succeed(run("1a", "run", "--epochs", 1))
+    assert len(state(tmp_path / "run")["history"]) == 1
+
+
+@pytest.fixture(scope="module")
+def one_epoch(sample_data, tmp_path_factory):
+    """The folder of a run of 1a that ended after one epoch; tests only read it."""
+    folder = tmp_path_factory.mktemp("one-epoch")
+    succeed(train("1a", sample_data, folder, "--epochs", 1))
+    return folder
+
+
+CHANGES = [
+    ("--hidden-units 16", ["--hidden-units 32"]),
+    ("--hidden-layers 2", ["--hidden-layers 1"]),
+    ("--batch-size 100 --lr 0.01", ["--batch-size 50", "--lr 0.005"]),
+    ("--optimizer sgd", ["--optimizer adam"]),
+    ("--seed 1", ["--seed 0"]),
+    ("--dropout 0.1", ["--dropout 0.5"]),
+    ("--vocab-size 900", ["--vocab-size 1000"]),
+    ("--lr-drop-epoch 2", ["--lr-drop-epoch None"]),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), CHANGES)
+def test_other_hyperparameters_are_refused(options, words, one_epoch, sample_data):
+    before = {path.name: path.read_bytes() for path in one_epoch.iterdir()}
+    done = train("1a", sample_data, one_epoch, "--epochs", 2, "--resume", *options.split())
+    refused(done, one_epoch / "BOW.state", *words, "without --resume")
+    # and only those are named
+    assert len(re.findall(r"--[\w-]+ ", done.stderr.split("was saved with")[1])) == len(words)
+    assert {path.name: path.read_bytes() for path in one_epoch.iterdir()} == before
+
+
+DAMAGES = {
+    "text": lambda folder: b"no state",
+    "truncated": lambda folder: (folder / "BOW.state").read_bytes()[:-1000],
+    "a model": lambda folder: (folder / "BOW.model").read_bytes(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_state_is_refused(damage, one_epoch, sample_data, tmp_path):
+    (tmp_path / "BOW.state").write_bytes(damage(one_epoch))
+    refused(train("1a", sample_data, tmp_path, "--resume"), tmp_path / "BOW.state", "without --resume")
+    assert [path.name for path in tmp_path.iterdir()] == ["BOW.state"]
+
+
+def test_the_state_of_another_part_is_refused(one_epoch, sample_data, tmp_path):
+    (tmp_path / "BOW.state").write_bytes((one_epoch / "BOW.state").read_bytes())
+    refused(train("1b", sample_data, tmp_path, "--resume"), tmp_path / "BOW.state", "part 1a", "part 1b")
+
+
+def test_embeddings_of_another_size_are_refused(run, sample_data, tmp_path):
+    succeed(run("1b", "run", "--epochs", 1))
+    with open(tmp_path / "narrow.npy", "wb") as file:
+        np.save(file, np.load(sample_data / "glove_embeddings.npy")[:, :20])
+    narrow = {"glove_embeddings.npy": (tmp_path / "narrow.npy").read_bytes()}
+    data = data_with(tmp_path / "data", sample_data, narrow)
+    refused(run("1b", "run", "--epochs", 2, "--resume", data=data), tmp_path / "run" / "BOW.state", "--data")
+
+
+def test_a_run_on_a_gpu_goes_on_without_one(run, tmp_path):
+    succeed(run("2a", "run", "--epochs", 1))
+    path = tmp_path / "run" / "rnn.state"
+    saved = read_model(path)
+    # as on CUDA, whose generators keep a seed and an offset
+    saved |= {"generator": torch.zeros(16, dtype=torch.uint8), "cuda_rng": torch.zeros(16, dtype=torch.uint8)}
+    torch.save(saved, path)
+    done = succeed(run("2a", "run", "--epochs", 2, "--resume"))
+    assert "going on after epoch 0\n" in done.stderr
+    assert len(state(tmp_path / "run")["history"]) == 2
+
+
+# ------------------------------------------------------------------------------------------- early stopping
+
+EARLY = ["--early-stopping", 2, "--epochs", 60, "--lr", 0.02]
+
+
+@pytest.fixture(scope="module")
+def stopped(sample_data, tmp_path_factory):
+    """A training of 1a that stopped early: the finished run and its folder; tests only read it."""
+    folder = tmp_path_factory.mktemp("stopped")
+    return succeed(train("1a", sample_data, folder, *EARLY)), folder
+
+
+def test_early_stopping_waits_for_a_better_test(stopped):
+    accuracies = printed_tests(stopped[0].stdout)
+    # the first of the best, and two that are not better
+    best = accuracies.index(max(accuracies))
+    assert len(accuracies) == best + 3 < 60
+    for last in range(best):
+        assert last - accuracies.index(max(accuracies[: last + 1])) < 2
+
+
+def test_early_stopping_keeps_the_best_weights(stopped, sample_data):
+    done, folder = stopped
+    options = ["--data", sample_data, "--model", folder / "BOW.model", "--device", "cpu", "--batch-size", 50]
+    tested = succeed(run_here("1a/BOW_test.py", *options))
+    assert float(tested.stdout.split()[0]) == max(printed_tests(done.stdout))
+    assert not same_weights(folder / "BOW.model", state(folder)["weights"])
+    assert json.loads((folder / "run.json").read_text())["finished"] is True
+
+
+def test_early_stopping_counts_tests_not_epochs(run, tmp_path):
+    done = succeed(run("2a", "run", "--early-stopping", 1, "--test-every", 2, "--epochs", 40, "--lr", 0.05))
+    accuracies = printed_tests(done.stdout)
+    assert len(state(tmp_path / "run")["history"]) == 2 * len(accuracies) < 40
+    assert accuracies[-1] <= accuracies[-2] == max(accuracies)
+
+
+def test_a_run_that_stopped_early_is_finished(stopped, sample_data, tmp_path):
+    before, folder = stopped
+    (tmp_path / "BOW.state").write_bytes((folder / "BOW.state").read_bytes())
+    done = succeed(train("1a", sample_data, tmp_path, *EARLY, "--resume"))
+    assert done.stdout == ""
+    assert f"finished already: {len(printed_tests(before.stdout))} epochs are done\n" in done.stderr
+    assert same_weights(tmp_path / "BOW.model", folder / "BOW.model")
+
+
+def test_a_run_that_stopped_early_can_go_on_without(run, stopped, tmp_path):
+    done, folder = stopped
+    epochs = len(printed_tests(done.stdout))
+    (tmp_path / "resumed").mkdir()
+    (tmp_path / "resumed" / "BOW.state").write_bytes((folder / "BOW.state").read_bytes())
+    succeed(run("1a", "resumed", "--epochs", epochs + 1, "--lr", 0.02, "--resume"))
+    succeed(run("1a", "straight", "--epochs", epochs + 1, "--lr", 0.02))
+    assert same_run(tmp_path / "resumed", tmp_path / "straight")
+
+
+# ---------------------------------------------------------------------------------------- the learning rate
+
+
+@pytest.mark.parametrize("part", ["1a", "3c"])
+def test_the_learning_rate_drops_to_a_tenth(part, run, tmp_path):
+    drop = ["--lr-drop-epoch", 1]
+    for name, epochs, options in [("one", 1, []), ("one-drop", 1, drop), ("two", 2, []), ("two-drop", 2, drop)]:
+        succeed(run(part, name, "--epochs", epochs, *options))
+    model = PARTS[part][2]
+    assert same_weights(tmp_path / "one" / model, tmp_path / "one-drop" / model)
+    assert not same_weights(tmp_path / "two" / model, tmp_path / "two-drop" / model)
+    lr = {name: state(tmp_path / name)["optimizer"]["param_groups"][0]["lr"] for name in ("two", "two-drop")}
+    assert lr["two-drop"] == pytest.approx(lr["two"] / 10)

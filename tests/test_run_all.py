@@ -1,0 +1,318 @@
+"""jobs/run_all.sh and jobs/make_environment.sh with a stand-in for Python: what is called, in which order, and when."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import REPO, refused, run_here
+
+# in the place of Python: writes its arguments to the file "log", makes the files that a script makes, prints what it
+# prints; the script named by FAIL fails, a training only after its state is saved
+STAND_IN = f"""#!{sys.executable}
+import os, sys
+from pathlib import Path
+
+script, *options = sys.argv[1:]
+with open("log", "a") as log:
+    print(script, *options, file=log)
+
+def option(name, default=None):
+    return options[options.index(name) + 1] if name in options else default
+
+fails = os.environ.get("FAIL") == script
+if script == "preprocess_data.py":
+    output = Path(option("--output"))
+    output.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "test"):
+        (output / f"imdb_{{split}}.txt").touch()
+        if "--sample" in options or "--glove" in options:
+            (output / f"imdb_{{split}}_glove.txt").touch()
+        (output / f"imdb_{{split}}_labels.npy").touch()
+elif "--trial" in options:
+    trial = option("--trial")
+    folder = Path(script).parent / ("." if trial == "default" else f"trials/{{trial}}")
+    folder.mkdir(parents=True, exist_ok=True)
+    name = {{"1": "BOW", "2": "rnn"}}.get(script[0], "language" if script[:2] == "3a" else "rnn")
+    (folder / f"{{name}}.state").touch()
+    if not fails:
+        (folder / f"{{name}}.model").touch()
+elif script[:2] in ("1a", "1b"):
+    print("87.50 0.3100 0.1234")
+elif script[:2] == "3b":
+    print("a film that")
+elif script[:2] == "3a":
+    print("50 25.00 4.0000 1.0000 54.60", "100 26.50 3.9000 2.0000 49.40", sep="\\n")
+elif script != "-m":
+    print("50 70.00 0.6000 1.0000", "400 88.25 0.3000 4.0000", "500 88.00 0.2900 5.0000", sep="\\n")
+sys.exit(1 if fails else 0)
+"""
+
+PREPROCESSING = "preprocess_data.py"
+STEPS_1A = ["1a/BOW_sentiment_analysis.py", "1a/BOW_test.py"]
+STEPS_1B = ["1b/BOW_sentiment_analysis.py", "1b/BOW_test.py"]
+STEPS_2A = ["2a/RNN_sentiment_analysis.py", "2a/RNN_test.py"]
+STEPS_2B = ["2b/RNN_sentiment_analysis.py", "2b/RNN_test.py"]
+TRAIN_3A = "3a/train_language_model.py"
+AFTER_3A = ["3a/RNN_language_test.py", "3b/generate_review.py", "3c/RNN_sentiment_analysis.py", "3c/RNN_test.py"]
+ALL_STEPS = [PREPROCESSING, *STEPS_1A, *STEPS_1B, *STEPS_2A, *STEPS_2B, TRAIN_3A, *AFTER_3A]
+
+TABLE = """
+part  test accuracy
+1a    87.50 %
+1b    87.50 %
+2a    88.25 %   at length 400
+2b    88.25 %   at length 400
+3a    26.50 %   at length 100 (of the words), perplexity 49.40
+3c    88.25 %   at length 400
+"""
+
+
+def make_stand_in(path):
+    path.parent.mkdir(parents=True)
+    path.write_text(STAND_IN)
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A tree with jobs/, requirements and a stand-in for the environment's Python, and a corpus beside it."""
+    tree = tmp_path / "tree"
+    shutil.copytree(REPO / "jobs", tree / "jobs")
+    shutil.copy(REPO / "requirements.txt", tree)
+    make_stand_in(tree / ".venv" / "bin" / "python")
+    (tmp_path / "aclImdb").mkdir()
+    (tmp_path / "glove.txt").touch()
+    return tree
+
+
+@pytest.fixture
+def run_all(tree):
+    """A function that runs run_all.sh; it returns the finished process and the commands, dicts from script to options,
+    that it gave to Python, but for the installation."""
+
+    def run(*arguments, fail="", cwd=tree):
+        (tree / "log").unlink(missing_ok=True)
+        done = subprocess.run(
+            ["bash", tree / "jobs" / "run_all.sh", *arguments],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "FAIL": fail},
+            timeout=60,
+        )
+        lines = (tree / "log").read_text().splitlines() if (tree / "log").exists() else []
+        calls = dict(line.partition(" ")[::2] for line in lines if not line.startswith("-m pip"))
+        return done, calls
+
+    return run
+
+
+def succeed(run):
+    done, calls = run
+    assert done.returncode == 0, done.stderr
+    return done, calls
+
+
+REAL = ["--imdb", "aclImdb", "--glove", "glove.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--colour", "red"], "unknown option --colour"),
+        (["sample", "x"], "unknown option sample"),
+        (["--imdb"], "--imdb needs a value"),
+        (["--imdb", "aclImdb", "--glove"], "--glove needs a value"),
+        (["--glove", "glove.txt"], "--glove goes with --imdb"),
+    ],
+)
+def test_bad_usage(arguments, words, run_all, tree):
+    done, calls = run_all(*arguments, cwd=tree.parent)
+    refused(done, words, "usage: bash jobs/run_all.sh")
+    assert not calls
+
+
+def test_the_sample_from_the_start_to_the_table(run_all, tree):
+    done, calls = succeed(run_all())
+    assert list(calls) == ALL_STEPS
+    assert calls[PREPROCESSING] == "--sample --output preprocessed_data/sample"
+    for script, options in calls.items():
+        assert "--resume" not in options
+        if script != PREPROCESSING:
+            assert "--data preprocessed_data/sample " in options + " "
+    assert "--model 2b/trials/sample/rnn.model --lengths" in calls["2b/RNN_test.py"]
+    assert "--language-model 3a/trials/sample/language.model" in calls["3c/RNN_sentiment_analysis.py"]
+    assert "--model 3a/trials/sample/language.model" in calls["3b/generate_review.py"]
+    assert done.stdout.endswith(TABLE)
+    assert (tree / "3b/trials/sample/reviews.txt").read_text() == "a film that\n"
+    # what the test scripts print is shown, and kept
+    assert "== 1a: BOW_test.py\n87.50 0.3100 0.1234\n" in done.stdout
+    assert (tree / "1a/trials/sample/test.txt").read_text() == "87.50 0.3100 0.1234\n"
+
+
+def test_the_real_data_with_the_handouts_settings(run_all, tree):
+    # from another directory, from which the paths are meant
+    done, calls = succeed(run_all(*REAL, cwd=tree.parent))
+    assert list(calls) == ALL_STEPS
+    corpus, glove = tree.parent / "aclImdb", tree.parent / "glove.txt"
+    assert calls[PREPROCESSING] == f"--imdb {corpus} --glove {glove} --output preprocessed_data"
+    for script in (STEPS_1A[0], STEPS_1B[0], STEPS_2A[0], STEPS_2B[0], TRAIN_3A):
+        assert calls[script] == "--data preprocessed_data --trial default"
+    assert calls["2a/RNN_test.py"] == "--data preprocessed_data --model 2a/rnn.model"
+    assert done.stdout.endswith(TABLE)
+
+
+def test_without_glove(run_all, tree):
+    done, calls = succeed(run_all("--imdb", "aclImdb", cwd=tree.parent))
+    assert list(calls) == [PREPROCESSING, *STEPS_1A, *STEPS_2A, TRAIN_3A, *AFTER_3A]
+    table = done.stdout[done.stdout.index("part  test accuracy") :].splitlines()
+    assert [line[:2] for line in table[1:]] == ["1a", "2a", "3a", "3c"]
+
+
+@pytest.mark.parametrize("arguments", [[], REAL])
+def test_the_scripts_know_the_options_they_are_given(arguments, run_all, tree, tmp_path, monkeypatch):
+    _, calls = succeed(run_all(*arguments, cwd=tree.parent))
+    monkeypatch.chdir(tmp_path)
+    for script, options in calls.items():
+        if script != PREPROCESSING:
+            # no more is wrong than that there is no such data here
+            refused(run_here(script, *options.split()), "does not exist")
+
+
+def test_nothing_is_done_twice(run_all):
+    first, _ = succeed(run_all())
+    again, calls = succeed(run_all())
+    assert not calls
+    assert "installing" in first.stderr
+    assert again.stderr == ""
+    assert again.stdout.endswith(TABLE)
+
+
+# a file that is newer than what was made from it: what is done again
+NEWER = {
+    "preprocessed_data/sample/imdb_train.txt": [*STEPS_1A, *STEPS_2A, TRAIN_3A, *AFTER_3A],
+    "preprocessed_data/sample/imdb_train_glove.txt": [*STEPS_1B, *STEPS_2B],
+    "1a/trials/sample/BOW.model": STEPS_1A[1:],
+    "3a/trials/sample/language.model": AFTER_3A,
+    "3c/trials/sample/rnn.model": AFTER_3A[-1:],
+}
+
+
+@pytest.mark.parametrize(("newer", "steps"), NEWER.items())
+def test_what_is_older_than_its_source_is_done_again(newer, steps, run_all, tree):
+    succeed(run_all())
+    (tree / newer).touch()
+    done, calls = succeed(run_all())
+    assert list(calls) == steps
+    # the states are older too
+    assert not any("--resume" in options for options in calls.values())
+    assert done.stdout.endswith(TABLE)
+    assert not succeed(run_all())[1]
+
+
+# a file that is gone: what is done again, the rest being current
+MISSING = {
+    "preprocessed_data/sample/imdb_test_labels.npy": ALL_STEPS,
+    "preprocessed_data/sample/imdb_test_glove.txt": ALL_STEPS,
+    "2b/trials/sample/rnn.model": STEPS_2B,
+    "3b/trials/sample/reviews.txt": ["3b/generate_review.py"],
+    "2a/trials/sample/test.txt": STEPS_2A[1:],
+}
+
+
+@pytest.mark.parametrize(("missing", "steps"), MISSING.items())
+def test_what_is_missing_is_done_again(missing, steps, run_all, tree):
+    succeed(run_all())
+    (tree / missing).unlink()
+    _, calls = succeed(run_all())
+    assert list(calls) == steps
+
+
+@pytest.mark.parametrize(
+    ("fail", "before", "after"),
+    [
+        (STEPS_2A[0], [PREPROCESSING, *STEPS_1A, *STEPS_1B], [*STEPS_2A[1:], *STEPS_2B, TRAIN_3A, *AFTER_3A]),
+        ("3c/RNN_sentiment_analysis.py", ALL_STEPS[:-2], ["3c/RNN_test.py"]),
+    ],
+)
+def test_a_training_that_was_cut_off_goes_on(fail, before, after, run_all):
+    done, calls = run_all(fail=fail)
+    assert done.returncode != 0
+    assert "part  test accuracy" not in done.stdout
+    assert list(calls) == [*before, fail]
+    done, calls = succeed(run_all())
+    assert list(calls) == [fail, *after]
+    assert [script for script, options in calls.items() if "--resume" in options.split()] == [fail]
+    assert done.stdout.endswith(TABLE)
+
+
+@pytest.mark.parametrize("fail", [PREPROCESSING, "2a/RNN_test.py", "3b/generate_review.py", "3c/RNN_test.py"])
+def test_a_script_that_fails_stops_it(fail, run_all):
+    done, calls = run_all(fail=fail)
+    assert done.returncode != 0
+    assert list(calls)[-1] == fail
+    assert "part  test accuracy" not in done.stdout
+    _, calls = succeed(run_all())
+    assert list(calls) == ALL_STEPS[ALL_STEPS.index(fail) + (fail == PREPROCESSING) :]
+
+
+# ---------------------------------------------------------------------------------------------- environment
+
+
+def make_environment(tree, *arguments, **environment):
+    (tree / "log").unlink(missing_ok=True)
+    done = subprocess.run(
+        ["bash", tree / "jobs" / "make_environment.sh", *arguments],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=60,
+    )
+    return done, (tree / "log").read_text().splitlines() if (tree / "log").exists() else []
+
+
+def test_the_environment_is_made_once(tree):
+    (tree / ".venv" / "bin" / "python").rename(tree / "other-python")
+    shutil.rmtree(tree / ".venv")
+    venv = tree / "make-venv"
+    venv.write_text(f'#!/bin/bash\necho "$@" >>log\nmkdir -p "$3/bin"\ncp {tree}/other-python "$3/bin/python"\n')
+    venv.chmod(0o755)
+    done, calls = make_environment(tree, "requirements.txt", PYTHON=str(venv))
+    assert done.returncode == 0, done.stderr
+    assert calls[0] == "-m venv .venv"
+    assert calls[1].startswith("-m pip install ")
+    assert calls[1].endswith(f" -r {tree}/requirements.txt")
+    assert len(calls) == 2
+
+    done, calls = make_environment(tree, "requirements.txt")
+    assert (done.returncode, done.stdout, done.stderr, calls) == (0, "", "", [])
+
+
+def test_changed_requirements_are_installed(tree):
+    (tree / "tests").mkdir()
+    (tree / "tests" / "requirements.txt").write_text("-r ../requirements.txt\npytest\n")
+    for changed in ("tests/requirements.txt", "requirements.txt"):
+        assert len(make_environment(tree, "tests/requirements.txt")[1]) == 1
+        assert len(make_environment(tree, "tests/requirements.txt")[1]) == 0
+        with open(tree / changed, "a") as file:
+            file.write("# changed\n")
+    assert len(make_environment(tree, "tests/requirements.txt")[1]) == 1
+
+
+def test_a_failed_installation_is_tried_again(tree):
+    done, calls = make_environment(tree, "requirements.txt", FAIL="-m")
+    assert done.returncode != 0
+    assert len(calls) == 1
+    done, calls = make_environment(tree, "requirements.txt")
+    assert done.returncode == 0
+    assert len(calls) == 1
+
+
+def test_an_environment_of_what(tree):
+    done, calls = make_environment(tree)
+    assert done.returncode != 0
+    assert "usage: make_environment.sh REQUIREMENTS_FILE" in done.stderr
+    assert not calls
