@@ -215,7 +215,7 @@ def mean_embeddings(reviews, embeddings):
     means = F.embedding_bag(reviews.ids.long(), embeddings, reviews.starts, mode="mean", padding_idx=0)
     no_of_empty = int((means == 0).all(dim=1).sum())
     if no_of_empty:
-        print(f"warning: reviews without any known word, which count as zeros: {no_of_empty}", file=sys.stderr)
+        print(f"warning: {no_of_empty} of {len(reviews)} reviews hold no known word: zeros for them", file=sys.stderr)
     return means
 
 
