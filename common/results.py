@@ -1,7 +1,7 @@
 """What a run leaves behind for the results sheet: data.npy and run.json."""
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ def write_results(options, device, no_of_weights, history, finished):
         "trial": options.trial,
         "note": options.note,
         "finished": finished,
-        "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": torch.cuda.get_device_name()
         if device.type == "cuda"
         else f"CPU, {torch.get_num_threads()} threads",

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the Python environment .venv and installs the packages of a requirements file into it, once.
-# usage: make_environment.sh REQUIREMENTS_FILE      (PYTHON=python3.12 chooses another Python, 3.10 or later)
+# usage: make_environment.sh REQUIREMENTS_FILE      (PYTHON=python3.12 chooses another Python, 3.11 or later)
 set -euo pipefail
 requirements=$(realpath "${1:?usage: make_environment.sh REQUIREMENTS_FILE}")
 cd "$(dirname "$0")/.."
@@ -9,6 +9,13 @@ installed=.venv/installed-$(cksum <"$requirements" | cut -d ' ' -f 1)-$(cksum <r
 [ -e "$installed" ] && exit 0
 
 echo "installing $requirements into .venv" >&2
-[ -x .venv/bin/python ] || "${PYTHON:-python3}" -m venv .venv
+if [ ! -x .venv/bin/python ]; then
+    python=${PYTHON:-python3}
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        echo "error: $python is not Python 3.11 or later; name another one, as in PYTHON=python3.12" >&2
+        exit 2
+    }
+    "$python" -m venv .venv
+fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements" >&2
 touch "$installed"

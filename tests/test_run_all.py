@@ -278,17 +278,29 @@ def test_the_environment_is_made_once(tree):
     (tree / ".venv" / "bin" / "python").rename(tree / "other-python")
     shutil.rmtree(tree / ".venv")
     venv = tree / "make-venv"
-    venv.write_text(f'#!/bin/bash\necho "$@" >>log\nmkdir -p "$3/bin"\ncp {tree}/other-python "$3/bin/python"\n')
+    version_then_venv = f"""#!/bin/bash
+        echo "$@" >>log
+        [ "$1" = -c ] || {{ mkdir -p "$3/bin"; cp {tree}/other-python "$3/bin/python"; }}
+    """
+    venv.write_text(version_then_venv)
     venv.chmod(0o755)
     done, calls = make_environment(tree, "requirements.txt", PYTHON=str(venv))
     assert done.returncode == 0, done.stderr
-    assert calls[0] == "-m venv .venv"
-    assert calls[1].startswith("-m pip install ")
-    assert calls[1].endswith(f" -r {tree}/requirements.txt")
-    assert len(calls) == 2
+    assert calls[0].startswith("-c ")
+    assert calls[1] == "-m venv .venv"
+    assert calls[2].startswith("-m pip install ")
+    assert calls[2].endswith(f" -r {tree}/requirements.txt")
+    assert len(calls) == 3
 
     done, calls = make_environment(tree, "requirements.txt")
     assert (done.returncode, done.stdout, done.stderr, calls) == (0, "", "", [])
+
+
+def test_an_old_python_is_refused(tree):
+    shutil.rmtree(tree / ".venv")
+    done, _ = make_environment(tree, "requirements.txt", PYTHON="false")
+    refused(done, "false is not Python 3.11", "PYTHON=")
+    assert not (tree / ".venv").exists()
 
 
 def test_changed_requirements_are_installed(tree):
