@@ -1,6 +1,5 @@
 """The fast models equal the handout's loops: logits, loss, gradients, running figures, weights."""
 
-import importlib.util
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from conftest import REPO
+from twins import copy_weights, handout_name, load_file
 
 from common import layers
 from common.reviews import Reviews, bags_of, mean_embeddings, random_crops
@@ -35,14 +34,6 @@ OPTIMIZERS = {
 }
 # low enough to clip the small gradients of these small models
 CLIP = 0.05
-
-
-def load_file(name):
-    """The module of one of our scripts; file names repeat between parts, so they are no package."""
-    spec = importlib.util.spec_from_file_location(name.removesuffix(".py").replace("/", "_"), REPO / name)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 generate_review = load_file("3b/generate_review.py")
@@ -157,11 +148,6 @@ CASE_3A = next(case for case in CASES if str(case) == "3a-3")
 # --------------------------------------------------------------------------------------------- the comparison
 
 
-def handout_name(name):
-    """nn.LSTM names the weights of its one layer as nn.LSTMCell does, but for the ending."""
-    return name.removesuffix("_l0")
-
-
 def twins(case, device):
     """Our model and the handout's with the same weights, all random, the running figures too."""
     ours = getattr(load_file(case.file), Path(case.file).stem)
@@ -174,8 +160,7 @@ def twins(case, device):
         for name, buffer in ours.named_buffers():
             if name.endswith(("running_mean", "running_var")):
                 buffer.uniform_(0.5, 1.5)
-    # strict: our models have the handout's attributes and no others
-    theirs.load_state_dict({handout_name(name): value for name, value in ours.state_dict().items()})
+    copy_weights(ours, theirs)
     for name, parameter in ours.named_parameters():
         parameter.requires_grad_(name.split(".")[0] not in case.frozen)
     return ours, theirs
@@ -303,7 +288,7 @@ def test_lstm_keeps_its_state_between_calls(pieces, dtype, device):
     torch.manual_seed(0)
     ours = layers.StatefulLSTM(VECTOR_SIZE, HIDDEN_UNITS).to(device)
     theirs = handout.StatefulLSTM(VECTOR_SIZE, HIDDEN_UNITS).to(device)
-    theirs.load_state_dict({handout_name(name): value for name, value in ours.state_dict().items()})
+    copy_weights(ours, theirs)
 
     # the second sequence, of another batch size, shows that reset_state() forgets the first
     for batch in (3, 2):

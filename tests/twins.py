@@ -1,0 +1,24 @@
+"""Our models beside the handout's: loads a part's file, and gives the handout's model the weights of ours."""
+
+import importlib.util
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+def load_file(name):
+    """The module of one of our scripts; file names repeat between parts, so they are no package."""
+    spec = importlib.util.spec_from_file_location(name.removesuffix(".py").replace("/", "_"), REPO / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def handout_name(name):
+    """nn.LSTM names the weights of its one layer as nn.LSTMCell does, but for the ending."""
+    return name.removesuffix("_l0")
+
+
+def copy_weights(ours, theirs):
+    """Gives the handout's model the weights and running figures of ours; they must have the same names."""
+    theirs.load_state_dict({handout_name(name): value for name, value in ours.state_dict().items()})
