@@ -2,6 +2,8 @@
 
 import hashlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,29 +81,31 @@ def load_reviews(data, split, vocabulary, device, labelled=True):
     """
     path = Path(data) / f"imdb_{split}{'_glove' if vocabulary.glove else ''}.txt"
     try:
-        lines = path.read_bytes().splitlines()
+        text = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; run preprocess_data.py first") from error
-    labels = _load_labels(data, split, len(lines), path)
-    arrays = []
-    for number, (line, label) in enumerate(zip(lines, labels, strict=True), 1):
-        if labelled and label < 0:
-            continue
-        try:
-            ids = np.fromstring(line.strip(), dtype=np.int64, sep=" ")
-        except ValueError:
-            ids = np.empty(0)
-        if len(ids) == 0 or ids.min() < 0 or ids.max() > vocabulary.no_of_words:
-            raise InputError(
-                f"{path}, line {number}: expected token ids from 0 to {vocabulary.no_of_words}; "
-                "the file is damaged, run preprocess_data.py again"
-            )
-        arrays.append(ids)
-    if labelled:
-        labels = labels[labels >= 0]
-    if not arrays:
+    if text and not text.endswith(b"\n"):
+        text += b"\n"
+    text = np.frombuffer(text, np.uint8)
+    ends = np.flatnonzero(text == ord("\n"))
+    labels = _load_labels(data, split, len(ends), path)
+    kept = labels >= 0 if labelled else np.full(len(ends), True)
+    if not kept.any():
         raise InputError(f"{path} holds no {'labelled ' if labelled else ''}reviews; run preprocess_data.py again")
-    reviews = Reviews.of(arrays, labels, device)
+
+    def parse(lines):
+        try:
+            return _parse_ids(text, ends, *lines, vocabulary.no_of_words)
+        except ValueError as error:
+            raise InputError(
+                f"{path}, line {error.args[0]}: expected token ids from 0 to {vocabulary.no_of_words}; "
+                "the file is damaged, run preprocess_data.py again"
+            ) from None
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        ids, lengths = map(np.concatenate, zip(*pool.map(parse, _blocks(ends, kept)), strict=True))
+    flat = (ids, lengths, labels[kept].astype(np.float32))
+    reviews = Reviews(*(torch.from_numpy(array).to(device) for array in flat))
     vocabulary.forget_unknown(reviews.ids)
     return reviews
 
@@ -217,6 +221,51 @@ def mean_embeddings(reviews, embeddings):
     if no_of_empty:
         print(f"warning: {no_of_empty} of {len(reviews)} reviews hold no known word: zeros for them", file=sys.stderr)
     return means
+
+
+# bytes of text that are parsed at once: their arrays stay in the cache, and threads share the blocks
+BLOCK = 1 << 20
+
+
+def _blocks(ends, kept):
+    """The runs of lines that are `kept`, cut into blocks: pairs of the first line and the line behind the last."""
+    borders = np.flatnonzero(np.diff(kept, prepend=False, append=False))
+    for first, last in borders.reshape(-1, 2):
+        cuts = np.flatnonzero(np.diff(ends[first:last] // BLOCK)) + first + 1
+        yield from pairwise([first, *cuts, last])
+
+
+def _parse_ids(text, ends, first, last, largest):
+    """The ids in the lines `first` to `last` - 1 of `text`, and how many each line has: int32, int64.
+
+    `ends` are the places of the line ends. ValueError with the number of a line, counted from 1, which is empty or
+    holds anything but whole numbers from 0 to `largest`.
+    """
+    start = ends[first - 1] + 1 if first else 0
+    text = text[start : ends[last - 1] + 1]
+    line_ends = ends[first:last] - start
+    digits = text - np.uint8(ord("0"))
+    is_digit = digits < 10
+    # a number ends where a digit has none behind it; its digits are added up from there, all numbers at a time
+    tokens = np.flatnonzero(is_digit[:-1] > is_digit[1:])
+    ids = digits[tokens].astype(np.int32)
+    wrong = [np.flatnonzero(~is_digit & (text != ord(" ")) & (text != ord("\n")) & (text != ord("\r")))]
+    numbers, places = np.arange(len(tokens)), tokens
+    for power in range(1, 10):
+        places = places - 1  # of the first byte -1, which is the newline at the end
+        longer = np.flatnonzero(is_digit[places])
+        if len(longer) == 0:
+            break
+        numbers, places = numbers[longer], places[longer]
+        ids[numbers] += digits[places] * np.int32(10**power)
+    else:
+        wrong.append(places)  # ten digits or more
+    lengths = np.diff(np.searchsorted(tokens, line_ends), prepend=0)
+    wrong += [tokens[ids > largest], line_ends[lengths == 0]]
+    wrong = np.concatenate(wrong)
+    if len(wrong):
+        raise ValueError(first + 1 + int(np.searchsorted(line_ends, wrong.min())))
+    return ids, lengths
 
 
 def _load_array(data, name):

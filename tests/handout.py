@@ -217,7 +217,19 @@ def generate(model, token_ids, length_of_review, temperature):
     return torch.cat(review, dim=1)
 
 
-# ------------------------------------------------------------------------------------- the batches of part 2a
+# -------------------------------------------------------------------------------- reading, the batches of part 2a
+
+
+def read_reviews(path, vocab_size):
+    """The reviews of a file of token ids: a list of arrays, ids above vocab_size set to 0."""
+    reviews = []
+    with open(path, encoding="utf-8") as file:
+        lines = file.readlines()
+    for line in lines:
+        ids = np.asarray(line.strip().split(" "), dtype=int)
+        ids[ids > vocab_size] = 0
+        reviews.append(ids)
+    return reviews
 
 
 def make_batch(reviews, rows, sequence_length, rng):
