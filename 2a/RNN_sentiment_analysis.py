@@ -9,7 +9,7 @@ import torch
 from RNN_model import RNN_model
 
 from common.checkpoints import save_model
-from common.cluster import choose_device
+from common.cluster import choose_device, choose_precision
 from common.errors import run_script
 from common.figures import Tally, no_of_hits
 from common.options import add_pool_option, add_sequence_options, parse_training_options, training_options
@@ -24,6 +24,7 @@ def main():
     add_pool_option(parser)
     options = parse_training_options(parser, __file__)
     device = choose_device(options.device)
+    autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
 
     vocabulary = Vocabulary(options.data, options.vocab_size, options.remove_stop_words)
@@ -49,7 +50,8 @@ def main():
             t = train.labels[rows]
 
             optimizer.zero_grad()
-            loss, logits = model(x, t)
+            with autocast:
+                loss, logits = model(x, t)
             loss.backward()
             optimizer.step()
 

@@ -10,7 +10,7 @@ import torch.nn as nn
 from RNN_language_model import RNN_language_model
 
 from common.checkpoints import save_model
-from common.cluster import choose_device
+from common.cluster import choose_device, choose_precision
 from common.errors import InputError, run_script
 from common.figures import Tally
 from common.options import add_sequence_options, parse_training_options, positive_float, training_options
@@ -27,6 +27,7 @@ def main():
     if min(options.train_length, options.test_length) < 2:
         raise InputError("--train-length and --test-length: a language model needs crops of 2 tokens or more")
     device = choose_device(options.device)
+    autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
 
     vocabulary = Vocabulary(options.data, options.vocab_size, options.remove_stop_words)
@@ -51,7 +52,8 @@ def main():
             t = x[:, 1:]  # each word's target is the next one
 
             optimizer.zero_grad()
-            loss, logits = model(x)
+            with autocast:
+                loss, logits = model(x)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), options.clip)
             optimizer.step()

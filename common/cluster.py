@@ -1,4 +1,4 @@
-"""Where a script runs: the device."""
+"""Where a script runs, and how exactly: the device and its precision."""
 
 import sys
 
@@ -19,3 +19,19 @@ def choose_device(name):
         return torch.device("cpu")
     print(f"running on CUDA: {torch.cuda.get_device_name()}", file=sys.stderr)
     return torch.device("cuda")
+
+
+def choose_precision(name, device):
+    """Sets the precision of float32 matrix products for `--precision`, and returns the context for forward passes.
+
+    "fp32" keeps 24 bits; "tf32", on CUDA only, rounds the factors to 11; "bf16" rounds what layers take and give to 8.
+    Weights and optimizer are float32 in each case. None stands for "tf32" on CUDA and "fp32" elsewhere. InputError for
+    "tf32" on the CPU.
+    """
+    if name == "tf32" and device.type == "cpu":
+        raise InputError("--precision tf32 is for CUDA; on the CPU use fp32 or bf16")
+    if device.type == "cuda":
+        allow = name in (None, "tf32")
+        torch.backends.cuda.matmul.allow_tf32 = allow
+        torch.backends.cudnn.allow_tf32 = allow
+    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16")

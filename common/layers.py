@@ -50,8 +50,8 @@ class TimestepBatchNorm(nn.BatchNorm1d):
         if not self.training:
             return super().forward(x.reshape(batch * time, features)).view(batch, time, features)
         # every pair (timestep, feature) is a channel of its own; momentum 1 leaves each one's own figures here
-        mean = x.new_zeros(time * features)
-        variance = x.new_ones(time * features)
+        mean = self.running_mean.new_zeros(time * features)
+        variance = self.running_var.new_ones(time * features)
         normed = F.batch_norm(
             x.reshape(batch, time * features),
             mean,

@@ -104,6 +104,11 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
         metavar="N",
         help="stop after N tests without a better accuracy",
     )
+    add(
+        "--precision",
+        choices=["fp32", "tf32", "bf16"],
+        help="of the matrix products (default: tf32 on CUDA, fp32 on the CPU)",
+    )
     add("--vocab-size", type=positive_int, default=vocab_size, metavar="N", help="most frequent words kept")
     add("--hidden-units", type=positive_int, default=500, metavar="N", help="units of each hidden layer")
     add("--dropout", type=probability, default=dropout, metavar="P", help="share of units dropped; 0: none")

@@ -79,6 +79,7 @@ BAD_OPTIONS = [
     (TRAIN_SCRIPT["2a"], "--layers", "0"),
     (TRAIN_SCRIPT["2a"], "--pool", "median"),
     (TRAIN_SCRIPT["3c"], "--fine-tune", "first"),
+    (TRAIN_SCRIPT["1a"], "--precision", "fp16"),
     (TEST_SCRIPT["1a"], "--device", "tpu"),
 ]
 
@@ -107,6 +108,10 @@ def test_an_option_without_its_value(script, option):
 @pytest.mark.parametrize("script", [TRAIN_SCRIPT["1a"], TEST_SCRIPT["2a"], GENERATE])
 def test_no_gpu(script):
     refused(run_here(script, "--device", "cuda"), "--device cuda", "no CUDA GPU")
+
+
+def test_tf32_is_for_cuda(refused_training):
+    refused_training("1a", "--precision tf32", "CUDA", options=["--precision", "tf32"])
 
 
 @pytest.mark.parametrize(("batch_size", "words"), [(1001, "larger than the 1000"), (27, "last batch of one"), (1, "1")])

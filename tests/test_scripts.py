@@ -163,6 +163,7 @@ def test_defaults_are_the_handouts(part, monkeypatch):
     text = succeed(run_here(f"{part}/{PARTS[part][0]}", "--help")).stdout
     defaults = dict(re.findall(r"^ +--([\w-]+) [^\n]*(?:\n {9,})?[^\n]*\(default: ([^)]*)\)$", text, re.MULTILINE))
     common = {"batch-size": "200", "hidden-units": "500", "optimizer": "adam", "device": "auto", "seed": "0"}
+    common |= {"precision": "tf32 on CUDA, fp32 on the CPU"}
     common |= {"lr": "adam 0.001, sgd 0.01", "output": "the part's directory", "trial": "default"}
     defaults = {name: value for name, value in defaults.items() if str(REPO) not in value}
     assert defaults == {**common, **HANDOUT_DEFAULTS[part]}
@@ -178,6 +179,7 @@ OPTIONS = [
     ("1a", "--optimizer sgd", {}),
     ("1a", "--lr 0.002", {}),
     ("1a", "--batch-size 100", {}),
+    ("1a", "--precision bf16", {}),
     ("1b", "--hidden-layers 3 --hidden-units 8", {"in_size": 50, "no_of_hidden_layers": 3, "no_of_hidden_units": 8}),
     ("1b", "--vocab-size 900", {"in_size": 50}),
     ("1b", "--optimizer sgd --dropout 0", {"dropout": 0}),
@@ -186,12 +188,15 @@ OPTIONS = [
     ("2a", "--layers 3 --dropout 0", {"no_of_layers": 3, "dropout": 0}),
     ("2a", "--train-length 15", {"no_of_layers": 1, "pool": "max"}),
     ("2a", "--optimizer sgd", {}),
+    ("2b", "--precision bf16", {}),
     ("2b", "--layers 2 --pool mean", {"no_of_layers": 2, "pool": "mean", "in_size": 50}),
     ("2b", "--layers 3 --dropout 0 --optimizer sgd", {"no_of_layers": 3, "dropout": 0}),
     ("3a", "--layers 1", {"no_of_layers": 1}),
+    ("3a", "--precision bf16", {}),
     ("3a", "--layers 2 --dropout 0", {"no_of_layers": 2, "dropout": 0}),
     ("3a", "--clip 0.01 --optimizer sgd", {"no_of_layers": 3, "dropout": 0.3}),
     ("3c", "--pool mean --dropout 0", {"pool": "mean", "dropout": 0, "no_of_layers": 3}),
+    ("3c", "--precision bf16", {}),
     ("3c", "--fine-tune all --optimizer sgd", {"pool": "max", "dropout": 0.5}),
 ]
 
