@@ -3,6 +3,7 @@
 import torch.nn as nn
 
 from common.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm
+from common.losses import LeanCrossEntropyLoss
 
 
 class RNN_language_model(nn.Module):
@@ -36,7 +37,7 @@ class RNN_language_model(nn.Module):
 
         self.decoder = nn.Linear(no_of_hidden_units, vocab_size)
 
-        self.loss = nn.CrossEntropyLoss()
+        self.loss = LeanCrossEntropyLoss()
 
     def reset_state(self):
         """Forgets the LSTM states and the dropout masks of the sequences before."""
