@@ -104,11 +104,7 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
         metavar="N",
         help="stop after N tests without a better accuracy",
     )
-    add(
-        "--precision",
-        choices=["fp32", "tf32", "bf16"],
-        help="of the matrix products (default: tf32 on CUDA, fp32 on the CPU)",
-    )
+    add_precision_option(parser)
     add("--vocab-size", type=positive_int, default=vocab_size, metavar="N", help="most frequent words kept")
     add("--hidden-units", type=positive_int, default=500, metavar="N", help="units of each hidden layer")
     add("--dropout", type=probability, default=dropout, metavar="P", help="share of units dropped; 0: none")
@@ -118,6 +114,15 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
     add("--note", default="", metavar="TEXT", help="a remark for the results sheet")
     parser.set_defaults(test_every=1)
     return parser
+
+
+def add_precision_option(parser):
+    """`--precision`, for `common.cluster.choose_precision`."""
+    parser.add_argument(
+        "--precision",
+        choices=["fp32", "tf32", "bf16"],
+        help="of the matrix products (default: tf32 on CUDA, fp32 on the CPU)",
+    )
 
 
 def add_hidden_layers_option(parser):

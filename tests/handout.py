@@ -232,6 +232,20 @@ def read_reviews(path, vocab_size):
     return reviews
 
 
+def read_glove(path):
+    """The words of a GloVe file of 100,000 lines at most, and their vectors behind a row of zeros."""
+    with open(path, encoding="utf-8") as file:
+        lines = file.readlines()
+    glove_dictionary = []
+    glove_embeddings = []
+    for line in lines:
+        line = line.strip().split(" ")
+        glove_dictionary.append(line[0])
+        glove_embeddings.append(np.asarray(line[1:], dtype=float))
+    glove_embeddings = np.asarray(glove_embeddings)
+    return glove_dictionary, np.concatenate((np.zeros((1, glove_embeddings.shape[1])), glove_embeddings))
+
+
 def make_batch(reviews, rows, sequence_length, rng):
     """Reviews `rows` as (len(rows), sequence_length): random crops, with zeros behind a short review."""
     x_input = np.zeros((len(rows), sequence_length), dtype=np.int64)

@@ -1,14 +1,13 @@
 """Our models beside the handout's: loads a part's file, and gives the handout's model the weights of ours."""
 
 import importlib.util
-from pathlib import Path
 
-REPO = Path(__file__).resolve().parent.parent
+from common.options import REPOSITORY
 
 
 def load_file(name):
     """The module of one of our scripts; file names repeat between parts, so they are no package."""
-    spec = importlib.util.spec_from_file_location(name.removesuffix(".py").replace("/", "_"), REPO / name)
+    spec = importlib.util.spec_from_file_location(name.removesuffix(".py").replace("/", "_"), REPOSITORY / name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

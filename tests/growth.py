@@ -1,0 +1,103 @@
+"""Shows how time and memory of a training step grow with sequence length, batch and vocabulary, for 2a and 3a.
+
+    python tests/growth.py                   # prints two tables for a README, of this machine
+    python tests/growth.py --device cuda --parts 3a
+
+Each line is measured in a process of its own: the median of three training steps with the handout's settings but for
+the one that grows, and the most memory that the process held on the GPU, or on the CPU beyond what it held before the
+model was made.
+"""
+
+import multiprocessing
+import resource
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+import torch.nn as nn
+from timing import seconds_of
+from twins import load_file
+
+from common.cluster import choose_device, choose_precision
+from common.errors import run_script
+from common.options import OptionParser, add_precision_option
+
+UNITS = 500
+# the handout's settings
+SETTINGS = {
+    "2a": {"length": 100, "batch": 200, "vocabulary": 8000},
+    "3a": {"length": 50, "batch": 200, "vocabulary": 8000},
+}
+GROWTH = {
+    "length": [50, 100, 200, 500],
+    "batch": [50, 100, 200, 400, 800],
+    "vocabulary": [500, 2000, 8000, 30_000, 100_000],
+}
+STEPS = 3
+
+
+def resident_bytes():
+    """The most memory that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def measure(part, device_type, precision, length, batch, vocabulary):
+    """(seconds, bytes) of a training step on random ids."""
+    device = torch.device(device_type)
+    autocast = choose_precision(precision, device)
+    torch.manual_seed(0)
+    x = torch.randint(vocabulary + 1, (batch, length), device=device)
+    t = torch.randint(2, (batch,), device=device).float()
+    before = resident_bytes()
+    if part == "3a":
+        model = load_file("3a/RNN_language_model.py").RNN_language_model(vocabulary + 1, UNITS).to(device)
+        inputs, clip = (x,), 2.0
+    else:
+        model = load_file("2a/RNN_model.py").RNN_model(vocabulary + 1, UNITS).to(device)
+        inputs, clip = (x, t), None
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def step():
+        optimizer.zero_grad()
+        with autocast:
+            loss, _ = model(*inputs)
+        loss.backward()
+        if clip:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+
+    step()  # to warm up
+    seconds = statistics.median(seconds_of(step, device) for _ in range(STEPS))
+    if device.type == "cuda":
+        return seconds, torch.cuda.max_memory_allocated()
+    return seconds, resident_bytes() - before
+
+
+def main():
+    parser = OptionParser(__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: CUDA if there is one")
+    parser.add_argument("--parts", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="PART", help="2a or 3a")
+    add_precision_option(parser)
+    options = parser.parse_args()
+    device = choose_device(options.device)
+    processes = multiprocessing.get_context("spawn")
+    for part in options.parts:
+        print(f"| {part}: {', '.join(SETTINGS[part])} | seconds a step | tokens a second | memory, MB |")
+        print("| --- | --- | --- | --- |")
+        for name, values in GROWTH.items():
+            for value in values:
+                setting = {**SETTINGS[part], name: value}
+                with processes.Pool(1) as pool:
+                    seconds, memory = pool.apply(measure, (part, device.type, options.precision), setting)
+                tokens = setting["batch"] * setting["length"] / seconds
+                shown = ", ".join(f"**{number}**" if key == name else f"{number}" for key, number in setting.items())
+                print(f"| {shown} | {seconds:.3f} | {tokens:,.0f} | {memory / 1e6:,.0f} |", flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    run_script(main)
