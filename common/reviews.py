@@ -104,10 +104,9 @@ def load_reviews(data, split, vocabulary, device, labelled=True):
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         ids, lengths = map(np.concatenate, zip(*pool.map(parse, _blocks(ends, kept)), strict=True))
-    flat = (ids, lengths, labels[kept].astype(np.float32))
-    reviews = Reviews(*(torch.from_numpy(array).to(device) for array in flat))
-    vocabulary.forget_unknown(reviews.ids)
-    return reviews
+    arrays = (ids, lengths, labels[kept].astype(np.float32))
+    ids, lengths, labels = (torch.from_numpy(array).to(device) for array in arrays)
+    return Reviews(vocabulary.known_ids(ids), lengths, labels)
 
 
 class Vocabulary:
@@ -148,18 +147,18 @@ class Vocabulary:
         words = hashlib.sha256("\n".join(self.words).encode()).hexdigest()
         return {"size": self.size, "remove_stop_words": self.remove_stop_words, "sha256_of_words": words}
 
-    def forget_unknown(self, ids):
-        """Sets the ids, an int32 tensor, of words outside the vocabulary to 0, in place."""
-        known = torch.ones(self.no_of_words + 1, dtype=torch.bool, device=ids.device)
-        known[self.size + 1 :] = False
-        known[torch.from_numpy(self.stop_ids).to(ids.device)] = False
-        ids.masked_fill_(~known[ids.long()], 0)
+    def known_ids(self, ids):
+        """The ids, an int32 tensor, with 0 in place of those of words outside the vocabulary."""
+        new_ids = torch.arange(self.no_of_words + 1, dtype=torch.int32, device=ids.device)
+        new_ids[self.size + 1 :] = 0
+        new_ids[torch.from_numpy(self.stop_ids).to(ids.device)] = 0
+        return new_ids.index_select(0, ids)  # which takes int32 as it is, where [ids] makes int64 of it first
 
     def review_of(self, tokens, device):
         """One review of a list of tokens, such as `tokenize` makes of the user's own words."""
         word_to_id = {word: index for index, word in enumerate(self.words, 1)}
         review = Reviews.of([np.array([word_to_id.get(token, 0) for token in tokens])], [-1], device)
-        self.forget_unknown(review.ids)
+        review.ids = self.known_ids(review.ids)
         return review
 
 
