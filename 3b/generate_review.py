@@ -26,8 +26,10 @@ def sample_words(logits, temperature, generator):
     logits = logits.to(torch.float64, copy=True)
     logits[:, 0] = -torch.inf
     logits -= logits.max(dim=1, keepdim=True).values
-    probs = torch.softmax(logits / temperature, dim=1)
-    return torch.multinomial(probs, 1, generator=generator)[:, 0]
+    cumulative = torch.softmax(logits / temperature, dim=1).cumsum(dim=1)
+    # a uniform number finds its word; torch.multinomial would draw a random number for each word of the vocabulary
+    chance = torch.rand(len(logits), 1, dtype=torch.float64, generator=generator, device=logits.device)
+    return torch.searchsorted(cumulative, chance * cumulative[:, -1:], right=True)[:, 0]
 
 
 @torch.no_grad()

@@ -201,7 +201,12 @@ def probabilities(output, temperature):
     return probs / torch.sum(probs, dim=1).unsqueeze(1)
 
 
-def generate(model, token_ids, length_of_review, temperature):
+def draw(probs):
+    """A word for each row of probs (batch, vocab): (batch, 1)."""
+    return torch.multinomial(probs, 1)
+
+
+def generate(model, token_ids, length_of_review, temperature, draw=draw):
     """Primes the language model with token_ids (batch, time) and samples: (batch, time + length_of_review)."""
     model.reset_state()
     embed = model.embedding(token_ids)
@@ -210,7 +215,7 @@ def generate(model, token_ids, length_of_review, temperature):
 
     review = [token_ids]
     for _ in range(length_of_review):
-        x = torch.multinomial(probabilities(output, temperature), 1)
+        x = draw(probabilities(output, temperature))
         review.append(x)
         embed = model.embedding(x[:, 0])
         output = model.decoder(model.step(embed))

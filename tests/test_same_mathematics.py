@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from twins import copy_weights, handout_name, load_file
+from twins import copy_weights, draw_with, handout_name, load_file
 
 from common import layers
 from common.reviews import Reviews, bags_of, mean_embeddings, random_crops
@@ -351,16 +351,26 @@ def test_language_model_is_tested_in_pieces(language_models, device):
 float64_only = pytest.mark.parametrize("dtype", [torch.float64], indirect=True, ids=["float64"])
 
 
-# in float64 the same seed draws the same words
+# in float64 the same uniform numbers draw the same words
 @float64_only
 @pytest.mark.parametrize("temperature", [0.25, 1.0, 1.3])
 def test_generated_reviews_are_the_handouts(temperature, language_models, device):
     ours, theirs = language_models
     primes = [[3, 17, 5], [8, 1, 30]]
-    generator = torch.Generator(device).manual_seed(0)
-    reviews = generate_review.generate(ours, primes, 20, temperature, generator)
+    generators = [torch.Generator(device).manual_seed(0) for _ in range(2)]
+    reviews = generate_review.generate(ours, primes, 20, temperature, generators[0])
+    ids = torch.tensor(primes, device=device)
+    assert reviews == handout.generate(theirs, ids, 20, temperature, draw_with(generators[1])).tolist()
+
+
+def test_words_are_drawn_by_their_probabilities(device):
     torch.manual_seed(0)
-    assert reviews == handout.generate(theirs, torch.tensor(primes, device=device), 20, temperature).tolist()
+    logits = torch.randn(1, 6, device=device).repeat(30_000, 1)
+    words = generate_review.sample_words(logits, 0.7, torch.Generator(device).manual_seed(0))
+    shares = torch.bincount(words, minlength=6) / len(words)
+    # 30,000 draws: 0.012 is four standard deviations
+    torch.testing.assert_close(shares, handout.probabilities(logits[:1], 0.7)[0], rtol=0, atol=0.012)
+    assert shares[0] == 0
 
 
 # so cold that the most likely word is drawn, whatever the seed

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 # a pair takes turns until this many seconds have passed, but at least three times
-SECONDS_A_ROW = 40
+SECONDS_A_ROW = 15
 
 
 class Row(NamedTuple):

@@ -1,6 +1,9 @@
-"""Our models beside the handout's: loads a part's file, and gives the handout's model the weights of ours."""
+"""Our models beside the handout's: loads a part's file, gives the handout's model the weights and the luck of ours."""
 
 import importlib.util
+
+import numpy as np
+import torch
 
 from common.options import REPOSITORY
 
@@ -21,3 +24,18 @@ def handout_name(name):
 def copy_weights(ours, theirs):
     """Gives the handout's model the weights and running figures of ours; they must have the same names."""
     theirs.load_state_dict({handout_name(name): value for name, value in ours.state_dict().items()})
+
+
+def draw_with(generator):
+    """A `draw` for `handout.generate` that turns the uniform numbers that ours draws from `generator` into words.
+
+    The word is the first at which the probabilities added up, from word 0 on, exceed the number.
+    """
+
+    def draw(probs):
+        chances = torch.rand(len(probs), 1, dtype=torch.float64, generator=generator, device=probs.device)
+        pairs = zip(probs.detach().cpu().numpy(), chances.cpu().numpy(), strict=True)
+        words = [np.searchsorted(np.cumsum(row), chance, side="right") for row, chance in pairs]
+        return torch.from_numpy(np.stack(words)).to(probs.device)
+
+    return draw
