@@ -28,7 +28,7 @@ from made_up_data import make_data, write_glove_lines
 from timing import Row, measure_machine, time_row
 from twins import copy_weights, draw_with, handout_name, load_file
 
-from common.cluster import choose_device, choose_precision
+from common.cluster import MMAP_MAX, TRIM_THRESHOLD, choose_device, choose_precision, keep_freed_memory, set_malloc
 from common.errors import run_script
 from common.figures import Tally, no_of_hits
 from common.glove import read_glove
@@ -40,6 +40,7 @@ BATCH = 200
 VOCAB_SIZE = 8001  # with the unknown word
 UNITS = 500
 
+MMAP_THRESHOLD = -3  # one more of malloc's settings, beside those of common.cluster
 # the greatest difference that the rounding of float32 explains, as a share of the greatest value
 TOLERANCE = 1e-4
 
@@ -53,11 +54,18 @@ class Setting(NamedTuple):
     precision: str | None
 
     def ours(self):
-        """Sets the precision of our side, and returns the context of its forward passes."""
+        """Sets precision and memory as our scripts do, and returns the context of the forward passes."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
         return choose_precision(self.precision, self.device)
 
     def theirs(self):
-        """The same for the handout's side, and for comparisons: float32 throughout."""
+        """The same for the handout's side, and for comparisons: float32, and freed memory goes back where it would."""
+        if self.device.type == "cpu":
+            # what glibc's own settings come to in a process that frees large tensors
+            set_malloc(MMAP_MAX, 65_536)
+            set_malloc(MMAP_THRESHOLD, 2**25)
+            set_malloc(TRIM_THRESHOLD, 2**26)
         return choose_precision("fp32", self.device)
 
 
