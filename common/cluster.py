@@ -1,4 +1,4 @@
-"""Where a script runs, and how exactly: the device and its precision."""
+"""Where a script runs, and how: the device, its precision, and the memory that is kept."""
 
 import ctypes
 import sys

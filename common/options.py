@@ -74,7 +74,7 @@ def _add_common_options(parser, batch_size):
         metavar="DIR",
         help="what preprocess_data.py wrote",
     )
-    parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: CUDA if there is one")
+    add_device_option(parser)
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of all that is drawn at random")
     parser.add_argument("--batch-size", type=positive_int, default=batch_size, metavar="N", help="reviews a step")
 
@@ -114,6 +114,11 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
     add("--note", default="", metavar="TEXT", help="a remark for the results sheet")
     parser.set_defaults(test_every=1)
     return parser
+
+
+def add_device_option(parser):
+    """`--device`, for `common.cluster.choose_device`."""
+    parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: CUDA if there is one")
 
 
 def add_precision_option(parser):

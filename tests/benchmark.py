@@ -32,7 +32,7 @@ from common.cluster import MMAP_MAX, TRIM_THRESHOLD, choose_device, choose_preci
 from common.errors import run_script
 from common.figures import Tally, no_of_hits
 from common.glove import read_glove
-from common.options import REPOSITORY, OptionParser, add_precision_option
+from common.options import REPOSITORY, OptionParser, add_device_option, add_precision_option
 from common.reviews import Vocabulary, bags_of, load_glove_embeddings, load_reviews, mean_embeddings, random_crops
 from common.testing import test_pass
 
@@ -114,8 +114,6 @@ def check_models(part, ours, theirs, our_inputs, their_inputs):
         evaluated = check(f"{part}, logits in evaluation", ours(*our_inputs)[1], theirs(*their_inputs)[1])
     differences["logits in evaluation"] = evaluated
     note(f"{part} equal: " + ", ".join(f"{name} to {difference:.0e}" for name, difference in differences.items()))
-    ours.train()
-    theirs.train()
 
 
 # ------------------------------------------------------------------------------------------------------- table
@@ -539,7 +537,7 @@ ROWS = {
 
 def main():
     parser = OptionParser(__doc__.splitlines()[0])
-    parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: CUDA if there is one")
+    add_device_option(parser)
     parser.add_argument("--parts", nargs="+", choices=ROWS, default=list(ROWS), metavar="PART", help="which rows")
     parser.add_argument("--data", type=Path, metavar="DIR", help="what preprocess_data.py wrote (default: made up)")
     add_precision_option(parser)

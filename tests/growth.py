@@ -17,19 +17,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
-import torch.nn as nn
+from benchmark import BATCH, RECURRENT, UNITS, VOCAB_SIZE, step
 from timing import seconds_of
 from twins import load_file
 
 from common.cluster import choose_device, choose_precision, keep_freed_memory
 from common.errors import run_script
-from common.options import OptionParser, add_precision_option
+from common.options import OptionParser, add_device_option, add_precision_option
 
-UNITS = 500
 # the handout's settings
 SETTINGS = {
-    "2a": {"length": 100, "batch": 200, "vocabulary": 8000},
-    "3a": {"length": 50, "batch": 200, "vocabulary": 8000},
+    part: {"length": RECURRENT[part].length, "batch": BATCH, "vocabulary": VOCAB_SIZE - 1} for part in ("2a", "3a")
 }
 GROWTH = {
     "length": [50, 100, 200, 500],
@@ -55,25 +53,17 @@ def measure(part, device_type, precision, length, batch, vocabulary):
     x = torch.randint(vocabulary + 1, (batch, length), device=device)
     t = torch.randint(2, (batch,), device=device).float()
     before = resident_bytes()
-    if part == "3a":
-        model = load_file("3a/RNN_language_model.py").RNN_language_model(vocabulary + 1, UNITS).to(device)
-        inputs, clip = (x,), 2.0
-    else:
-        model = load_file("2a/RNN_model.py").RNN_model(vocabulary + 1, UNITS).to(device)
-        inputs, clip = (x, t), None
+    recurrent = RECURRENT[part]
+    model_class = getattr(load_file(recurrent.file), Path(recurrent.file).stem)
+    model = model_class(vocabulary + 1, UNITS, recurrent.layers).to(device)
+    inputs = (x,) if recurrent.language else (x, t)
     optimizer = torch.optim.Adam(model.parameters())
 
-    def step():
-        optimizer.zero_grad()
-        with autocast:
-            loss, _ = model(*inputs)
-        loss.backward()
-        if clip:
-            nn.utils.clip_grad_norm_(model.parameters(), clip)
-        optimizer.step()
+    def our_step():
+        step(model, optimizer, inputs, recurrent.clip, autocast)
 
-    step()  # to warm up
-    seconds = statistics.mean(seconds_of(step, device) for _ in range(STEPS))
+    our_step()  # to warm up
+    seconds = statistics.mean(seconds_of(our_step, device) for _ in range(STEPS))
     if device.type == "cuda":
         return seconds, torch.cuda.max_memory_allocated()
     return seconds, resident_bytes() - before
@@ -81,7 +71,7 @@ def measure(part, device_type, precision, length, batch, vocabulary):
 
 def main():
     parser = OptionParser(__doc__.splitlines()[0])
-    parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: CUDA if there is one")
+    add_device_option(parser)
     parser.add_argument("--parts", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="PART", help="2a or 3a")
     add_precision_option(parser)
     options = parser.parse_args()
