@@ -5,8 +5,9 @@
     python tests/benchmark.py --parts 2a 3a --precision bf16
 
 Before a pair is timed, both sides compute the same from the same weights and inputs, in float32; where they differ, the
-run ends with status 1. Their calls then take turns: the ratio is the median over the pairs, with its range. The shares
-are of what the machine itself does in a large matrix product and a large copy.
+run ends with status 1. Then each side has a process of its own, with the memory settings of its scripts, and their
+calls take turns: the ratio is the median over the pairs, with its range. The shares are of what the machine itself does
+in a large matrix product and a large copy.
 """
 
 import importlib.util
@@ -25,10 +26,10 @@ import numpy as np
 import torch
 import torch.nn as nn
 from made_up_data import make_data, write_glove_lines
-from timing import Row, measure_machine, time_row
+from timing import Row, Side, measure_machine, time_row
 from twins import copy_weights, draw_with, handout_name, load_file
 
-from common.cluster import MMAP_MAX, TRIM_THRESHOLD, choose_device, choose_precision, keep_freed_memory, set_malloc
+from common.cluster import choose_device, choose_precision
 from common.errors import run_script
 from common.figures import Tally, no_of_hits
 from common.glove import read_glove
@@ -40,33 +41,17 @@ BATCH = 200
 VOCAB_SIZE = 8001  # with the unknown word
 UNITS = 500
 
-MMAP_THRESHOLD = -3  # one more of malloc's settings, beside those of common.cluster
 # the greatest difference that the rounding of float32 explains, as a share of the greatest value
 TOLERANCE = 1e-4
 
 
 class Setting(NamedTuple):
-    """What all rows share; `precision` is that of our side, None for the default of `--precision`."""
+    """What all rows share; `precision` is that of the side that a process runs, None for the scripts' default."""
 
     data: Path
     is_real: bool
     device: torch.device
     precision: str | None
-
-    def ours(self):
-        """Sets precision and memory as our scripts do, and returns the context of the forward passes."""
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        return choose_precision(self.precision, self.device)
-
-    def theirs(self):
-        """The same for the handout's side, and for comparisons: float32, and freed memory goes back where it would."""
-        if self.device.type == "cpu":
-            # what glibc's own settings come to in a process that frees large tensors
-            set_malloc(MMAP_MAX, 65_536)
-            set_malloc(MMAP_THRESHOLD, 2**25)
-            set_malloc(TRIM_THRESHOLD, 2**26)
-        return choose_precision("fp32", self.device)
 
 
 # -------------------------------------------------------------------------------------------------- comparison
@@ -178,9 +163,11 @@ def reading_rows(setting):
     def theirs():
         return handout.read_reviews(setting.data / "imdb_train.txt", VOCAB_SIZE - 1)
 
+    def check_ids():
+        check("ids read", ours().ids.cpu().long(), torch.from_numpy(np.concatenate(theirs())))
+
     reviews = ours()
-    check("ids read", reviews.ids.cpu().long(), torch.from_numpy(np.concatenate(theirs())))
-    yield Row(f"reading {len(reviews):,} reviews", theirs, ours, len(reviews.ids))
+    yield Row(f"reading {len(reviews):,} reviews", theirs, ours, len(reviews.ids), check=check_ids)
 
 
 def glove_rows(setting):
@@ -188,25 +175,38 @@ def glove_rows(setting):
         path = Path(folder) / "glove.txt"
         no_of_lines = 20_000
         write_glove_lines(path, no_of_lines)
-        note(f"20,000 GloVe lines are {path.stat().st_size / 1e6:.0f} MB")
-        words, embeddings = read_glove(path)
-        their_words, their_embeddings = handout.read_glove(path)
-        if words != their_words:
-            sys.exit("GloVe: ours reads other words than the handout's")
-        check("GloVe vectors read", torch.from_numpy(embeddings), torch.from_numpy(their_embeddings))
-        yield Row("reading 20,000 GloVe lines", lambda: handout.read_glove(path), lambda: read_glove(path), no_of_lines)
+
+        def ours():
+            return read_glove(path)
+
+        def theirs():
+            return handout.read_glove(path)
+
+        def check_glove():
+            note(f"20,000 GloVe lines are {path.stat().st_size / 1e6:.0f} MB")
+            (our_words, our_vectors), (their_words, their_vectors) = ours(), theirs()
+            if our_words != their_words:
+                sys.exit("GloVe: ours reads other words than the handout's")
+            check("GloVe vectors read", torch.from_numpy(our_vectors), torch.from_numpy(their_vectors))
+
+        yield Row("reading 20,000 GloVe lines", theirs, ours, no_of_lines, check=check_glove)
 
 
 def crops_rows(setting):
     corpus = Corpus(setting)
 
-    def theirs(sequence_length):
+    def ours(sequence_length=100):
+        return corpus.our_crops(sequence_length)
+
+    def theirs(sequence_length=100):
         return torch.from_numpy(corpus.their_crops(sequence_length)).to(setting.device)
 
-    # of the longest review's length there is one crop of each, with its padding
-    longest = int(corpus.reviews.lengths[corpus.our_rows].max())
-    check("crops", corpus.our_crops(longest), theirs(longest))
-    yield Row("a batch of crops of 100", lambda: theirs(100), lambda: corpus.our_crops(100), BATCH * 100)
+    def check_crops():
+        # of the longest review's length there is one crop of each, with its padding
+        longest = int(corpus.reviews.lengths[corpus.our_rows].max())
+        check("crops", ours(longest), theirs(longest))
+
+    yield Row("a batch of crops of 100", theirs, ours, BATCH * 100, check=check_crops)
 
 
 # ---------------------------------------------------------------------------------------------- training steps
@@ -239,23 +239,22 @@ def training_rows(part, setting, ours, theirs, our_batch, their_batch, *, traine
         ours.get_submodule(name).requires_grad_(True)
     our_inputs = our_batch()[0]
     their_inputs = our_inputs if isinstance(our_inputs[0], torch.Tensor) else their_batch()[0]
-    setting.theirs()
-    check_models(part, ours, theirs, our_inputs, their_inputs)
 
     # as in the handout, only the optimizer leaves the frozen layers alone: the backward pass runs through them
     names = [name for name, parameter in ours.named_parameters() if parameter.requires_grad]
     parameters = dict(theirs.named_parameters())
     our_optimizer = torch.optim.Adam([parameter for parameter in ours.parameters() if parameter.requires_grad])
     their_optimizer = torch.optim.Adam([parameters[handout_name(name)] for name in names])
+    autocast = choose_precision(setting.precision, setting.device)
     tally = Tally()
 
     def our_step(inputs):
         ours.train()
-        return step(ours, our_optimizer, inputs, clip, setting.ours())
+        return step(ours, our_optimizer, inputs, clip, autocast)
 
     def their_step(inputs):
         theirs.train()
-        return step(theirs, their_optimizer, inputs, clip, setting.theirs())
+        return step(theirs, their_optimizer, inputs, clip, autocast)
 
     def our_share():
         inputs, targets = our_batch()
@@ -267,7 +266,13 @@ def training_rows(part, setting, ours, theirs, our_batch, their_batch, *, traine
         loss, logits = their_step(inputs)
         return hits(logits, targets).cpu().numpy(), loss.item()
 
-    yield Row(f"{part} training step", lambda: their_step(their_inputs), lambda: our_step(our_inputs), **costs)
+    yield Row(
+        f"{part} training step",
+        lambda: their_step(their_inputs),
+        lambda: our_step(our_inputs),
+        check=lambda: check_models(part, ours, theirs, our_inputs, their_inputs),
+        **costs,
+    )
     yield Row(f"{part} a batch of an epoch", their_share, our_share, **costs)
 
 
@@ -412,11 +417,9 @@ def test_rows(setting, ours, theirs, corpus):
     for length in (100, 500):
 
         def our_test(length=length):
-            setting.ours()
             return test_pass(ours, [(corpus.our_crops(length), t)])
 
         def their_test(length=length):
-            setting.theirs()
             theirs.eval()
             x = torch.from_numpy(corpus.their_crops(length)).to(setting.device)
             with torch.no_grad():
@@ -432,30 +435,27 @@ def generation_rows(setting):
     device = setting.device
     ours = load_file("3a/RNN_language_model.py").RNN_language_model(VOCAB_SIZE, UNITS).to(device).eval()
     theirs = handout.RNN_language_model(VOCAB_SIZE, UNITS).to(device).eval()
-    copy_weights(ours, theirs)
     primes = [[3, 17, 5]] * 32
 
     token_ids = torch.tensor(primes, device=device)
 
     def our_reviews(length=150):
-        setting.ours()
         return generate(ours, primes, length, 1.0, torch.Generator(device).manual_seed(0))
 
     @torch.no_grad()
     def their_reviews(length=150, **choices):
-        setting.theirs()
         return handout.generate(theirs, token_ids, length, 1.0, **choices).tolist()
 
-    # in float64 the same uniform numbers draw the same words
-    ours.double()
-    theirs.double()
-    if our_reviews(20) != their_reviews(20, draw=draw_with(torch.Generator(device).manual_seed(0))):
-        sys.exit("3b: ours draws other words than the handout's")
-    ours.float()
-    theirs.float()
+    def check_reviews():
+        # in float64 the same uniform numbers draw the same words
+        copy_weights(ours.double(), theirs.double())
+        if our_reviews(20) != their_reviews(20, draw=draw_with(torch.Generator(device).manual_seed(0))):
+            sys.exit("3b: ours draws other words than the handout's")
+        ours.float()
+
     tokens = 32 * 150
     flops = 3 * lstm_flops(tokens, UNITS) + 2 * tokens * UNITS * VOCAB_SIZE
-    yield Row("3b 32 reviews of 150 words", their_reviews, our_reviews, tokens, flops)
+    yield Row("3b 32 reviews of 150 words", their_reviews, our_reviews, tokens, flops, check=check_reviews)
 
 
 # ------------------------------------------------------------------------------------------------- other peers
@@ -483,11 +483,12 @@ def plain_language_model_row(setting, ours, our_batch, costs):
     plain = Plain_language_model().to(setting.device)
     optimizers = [torch.optim.Adam(model.parameters()) for model in (plain, ours)]
     inputs = our_batch()[0]
+    autocast = choose_precision(setting.precision, setting.device)
     ours.train()
     return Row(
         "3a step (theirs: plain nn.LSTM)",
-        lambda: step(plain, optimizers[0], inputs, 2.0, setting.ours()),
-        lambda: step(ours, optimizers[1], inputs, 2.0, setting.ours()),
+        lambda: step(plain, optimizers[0], inputs, 2.0, autocast),
+        lambda: step(ours, optimizers[1], inputs, 2.0, autocast),
         **costs,
     )
 
@@ -516,9 +517,11 @@ def whole_job_row(setting):
             done = subprocess.run(command, check=True, capture_output=True, text=True)
         return float(done.stdout.splitlines()[-1].split()[0])
 
-    if setting.is_real:
-        note(f"1a's whole job: scikit-learn reaches {theirs():.2f} %, ours {ours():.2f} % on the test reviews")
-    return Row("1a whole job (scikit-learn)", theirs, ours, 0)
+    def accuracies():
+        if setting.is_real:
+            note(f"1a's whole job: scikit-learn reaches {theirs():.2f} %, ours {ours():.2f} % on the test reviews")
+
+    return Row("1a whole job (scikit-learn)", theirs, ours, 0, check=accuracies)
 
 
 ROWS = {
@@ -545,15 +548,18 @@ def main():
     device = choose_device(options.device)
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or make_data(Path(folder), glove=bool({"1b", "2b"} & set(options.parts)))
-        setting = Setting(data, options.data is not None, device, options.precision)
-        setting.ours()
+        choose_precision(options.precision, device)
         machine = measure_machine(device)
         note(f"{machine.flops / 1e9:,.0f} GFLOP/s in a matrix product, {machine.bytes / 1e9:.1f} GB/s in a copy")
         print(HEADER)
+        setting = Setting(data, options.data is not None, device, options.precision)
         for part in options.parts:
-            torch.manual_seed(0)
-            for row in ROWS[part](setting):
-                print_row(row, time_row(row, device), machine)
+            ours = Side("ours", ROWS[part], setting)
+            theirs = Side("theirs", ROWS[part], setting._replace(precision="fp32"))
+            while row := ours.next_row():
+                theirs.next_row()
+                ours.check()
+                print_row(row, time_row(theirs, ours), machine)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,23 @@
-"""Times pairs of calls in turns, and what the machine itself can do: what the benchmarks share."""
+"""Times two ways to the same result, each in a process of its own, and what the machine itself can do."""
 
+import contextlib
+import multiprocessing
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 
+from common.cluster import choose_precision, keep_freed_memory
+
 # a pair takes turns until this many seconds have passed, but at least three times
 SECONDS_A_ROW = 10
 
 
 class Row(NamedTuple):
-    """Two ways to the same result, functions without arguments.
+    """Two ways to the same result, functions without arguments, and one that ends the run where the results differ.
 
     `tokens` is what a call works on; `flops` and `bytes` are what ours cannot avoid: the operations of the matrix
     products, and each large tensor that it needs written once and read once.
@@ -24,6 +29,7 @@ class Row(NamedTuple):
     tokens: int
     flops: float = 0.0
     bytes: float = 0.0
+    check: Callable | None = None
 
 
 class Machine(NamedTuple):
@@ -51,23 +57,77 @@ def seconds_of(call, device):
     return time.perf_counter() - start
 
 
-def time_row(row, device):
-    """The `Timing` of a `Row`: each side once to warm up, then in turns, so that a slow moment slows both."""
-    peak_memory = 0
-    row.theirs()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    row.ours()
-    if device.type == "cuda":
-        peak_memory = torch.cuda.max_memory_allocated()
-    theirs, ours = [], []
+class Side:
+    """A process that runs one side, "theirs" or "ours", of the rows that `rows(setting)` yields, one after the other.
+
+    `setting` has a `device` and the `precision` of this side. Where the process ends on its own, so does the run.
+    """
+
+    def __init__(self, name, rows, setting):
+        processes = multiprocessing.get_context("spawn")
+        self._connection, connection = processes.Pipe()
+        processes.Process(target=_serve, args=(connection, name, rows, setting), daemon=True).start()
+        connection.close()
+
+    def next_row(self):
+        """The next row without its functions, None after the last."""
+        return self._ask("next")
+
+    def check(self):
+        """Checks the row, in float32."""
+        self._ask("check")
+
+    def time(self):
+        """(seconds, the most bytes held on a GPU or 0) of a call."""
+        return self._ask("time")
+
+    def _ask(self, request):
+        self._connection.send(request)
+        try:
+            return self._connection.recv()
+        except EOFError:
+            sys.exit(1)  # the process has said why
+
+
+def _serve(connection, name, rows, setting):
+    device = setting.device
+    if name == "ours" and device.type == "cpu":
+        keep_freed_memory()
+    torch.manual_seed(0)
+    with contextlib.suppress(EOFError, KeyboardInterrupt):  # the run was broken off
+        connection.recv()
+        for row in rows(setting):
+            connection.send(row._replace(theirs=None, ours=None, check=None))
+            while (request := connection.recv()) != "next":
+                if request == "check":
+                    choose_precision("fp32", device)
+                    connection.send(row.check and row.check())
+                else:
+                    choose_precision(setting.precision, device)
+                    connection.send(_seconds_and_memory(getattr(row, name), device))
+        connection.send(None)
+
+
+def _seconds_and_memory(call, device):
+    if device.type != "cuda":
+        return seconds_of(call, device), 0
+    torch.cuda.reset_peak_memory_stats()
+    return seconds_of(call, device), torch.cuda.max_memory_allocated()
+
+
+def time_row(theirs, ours):
+    """The `Timing` of a row on two `Side`s: each once to warm up, then in turns, so that a slow moment slows both."""
+    theirs.time()
+    ours.time()
+    their_seconds, our_seconds, peaks = [], [], []
     end = time.perf_counter() + SECONDS_A_ROW
-    while len(ours) < 3 or time.perf_counter() < end:
-        theirs.append(seconds_of(row.theirs, device))
-        row.ours()  # in a training, the memory of the step before is there
-        ours.append(seconds_of(row.ours, device))
-    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
-    return Timing(statistics.median(theirs), statistics.median(ours), ratios, peak_memory)
+    while len(peaks) < 3 or time.perf_counter() < end:
+        their_seconds.append(theirs.time()[0])
+        seconds, peak = ours.time()
+        our_seconds.append(seconds)
+        peaks.append(peak)
+    ratios = [a / b for a, b in zip(their_seconds, our_seconds, strict=True)]
+    return Timing(statistics.median(their_seconds), statistics.median(our_seconds), ratios, max(peaks))
 
 
 def measure_machine(device):
