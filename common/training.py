@@ -17,9 +17,10 @@ FREE_OPTIONS = {"data", "output", "device", "epochs", "early_stopping", "resume"
 
 def make_optimizer(options, parameters):
     """The optimizer that `--optimizer` and `--lr` ask for (handout, part 1a)."""
+    # fused: each weight is read and written once a step, not once an operation
     if options.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=options.lr)
-    return torch.optim.SGD(parameters, lr=options.lr, momentum=0.9)
+        return torch.optim.Adam(parameters, lr=options.lr, fused=True)
+    return torch.optim.SGD(parameters, lr=options.lr, momentum=0.9, fused=True)
 
 
 class Training:

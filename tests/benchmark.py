@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -36,10 +37,13 @@ from common.glove import read_glove
 from common.options import REPOSITORY, OptionParser, add_device_option, add_precision_option
 from common.reviews import Vocabulary, bags_of, load_glove_embeddings, load_reviews, mean_embeddings, random_crops
 from common.testing import test_pass
+from common.training import make_optimizer
 
 BATCH = 200
 VOCAB_SIZE = 8001  # with the unknown word
 UNITS = 500
+# the scripts' default
+ADAM = Namespace(optimizer="adam", lr=0.001)
 
 # the greatest difference that the rounding of float32 explains, as a share of the greatest value
 TOLERANCE = 1e-4
@@ -243,7 +247,7 @@ def training_rows(part, setting, ours, theirs, our_batch, their_batch, *, traine
     # as in the handout, only the optimizer leaves the frozen layers alone: the backward pass runs through them
     names = [name for name, parameter in ours.named_parameters() if parameter.requires_grad]
     parameters = dict(theirs.named_parameters())
-    our_optimizer = torch.optim.Adam([parameter for parameter in ours.parameters() if parameter.requires_grad])
+    our_optimizer = make_optimizer(ADAM, [parameter for parameter in ours.parameters() if parameter.requires_grad])
     their_optimizer = torch.optim.Adam([parameters[handout_name(name)] for name in names])
     autocast = choose_precision(setting.precision, setting.device)
     tally = Tally()
@@ -481,7 +485,7 @@ class Plain_language_model(nn.Module):
 
 def plain_language_model_row(setting, ours, our_batch, costs):
     plain = Plain_language_model().to(setting.device)
-    optimizers = [torch.optim.Adam(model.parameters()) for model in (plain, ours)]
+    optimizers = torch.optim.Adam(plain.parameters()), make_optimizer(ADAM, ours.parameters())
     inputs = our_batch()[0]
     autocast = choose_precision(setting.precision, setting.device)
     ours.train()

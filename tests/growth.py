@@ -17,13 +17,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
-from benchmark import BATCH, RECURRENT, UNITS, VOCAB_SIZE, step
+from benchmark import ADAM, BATCH, RECURRENT, UNITS, VOCAB_SIZE, step
 from timing import seconds_of
 from twins import load_file
 
 from common.cluster import choose_device, choose_precision, keep_freed_memory
 from common.errors import run_script
 from common.options import OptionParser, add_device_option, add_precision_option
+from common.training import make_optimizer
 
 # the handout's settings
 SETTINGS = {
@@ -57,7 +58,7 @@ def measure(part, device_type, precision, length, batch, vocabulary):
     model_class = getattr(load_file(recurrent.file), Path(recurrent.file).stem)
     model = model_class(vocabulary + 1, UNITS, recurrent.layers).to(device)
     inputs = (x,) if recurrent.language else (x, t)
-    optimizer = torch.optim.Adam(model.parameters())
+    optimizer = make_optimizer(ADAM, model.parameters())
 
     def our_step():
         step(model, optimizer, inputs, recurrent.clip, autocast)

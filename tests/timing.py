@@ -14,6 +14,8 @@ from common.cluster import choose_precision, keep_freed_memory
 
 # a pair takes turns until this many seconds have passed, but at least three times
 SECONDS_A_ROW = 10
+# a turn is one call, or as many as this takes: caches are as warm as in a training
+SECONDS_A_TURN = 0.5
 
 
 class Row(NamedTuple):
@@ -48,13 +50,14 @@ class Timing(NamedTuple):
     peak_memory: int
 
 
-def seconds_of(call, device):
-    """How long `call()` takes, the device's work included."""
+def seconds_of(call, device, times=1):
+    """How long `call()` takes, the device's work included: the mean of so many calls in a row."""
     _synchronize(device)
     start = time.perf_counter()
-    call()
+    for _ in range(times):
+        call()
     _synchronize(device)
-    return time.perf_counter() - start
+    return (time.perf_counter() - start) / times
 
 
 class Side:
@@ -77,9 +80,9 @@ class Side:
         """Checks the row, in float32."""
         self._ask("check")
 
-    def time(self):
-        """(seconds, the most bytes held on a GPU or 0) of a call."""
-        return self._ask("time")
+    def time(self, times=1):
+        """(seconds, the most bytes held on a GPU or 0) of a call, of so many in a row."""
+        return self._ask(times)
 
     def _ask(self, request):
         self._connection.send(request)
@@ -104,30 +107,34 @@ def _serve(connection, name, rows, setting):
                     connection.send(row.check and row.check())
                 else:
                     choose_precision(setting.precision, device)
-                    connection.send(_seconds_and_memory(getattr(row, name), device))
+                    connection.send(_seconds_and_memory(getattr(row, name), device, times=request))
         connection.send(None)
 
 
-def _seconds_and_memory(call, device):
+def _seconds_and_memory(call, device, times):
     if device.type != "cuda":
-        return seconds_of(call, device), 0
+        return seconds_of(call, device, times), 0
     torch.cuda.reset_peak_memory_stats()
-    return seconds_of(call, device), torch.cuda.max_memory_allocated()
+    return seconds_of(call, device, times), torch.cuda.max_memory_allocated()
 
 
 def time_row(theirs, ours):
-    """The `Timing` of a row on two `Side`s: each once to warm up, then in turns, so that a slow moment slows both."""
-    theirs.time()
-    ours.time()
+    """The `Timing` of a row on two `Side`s: they warm up, then take turns, so that a slow moment slows both."""
+    their_times, our_times = (_calls_a_turn(side) for side in (theirs, ours))
     their_seconds, our_seconds, peaks = [], [], []
     end = time.perf_counter() + SECONDS_A_ROW
     while len(peaks) < 3 or time.perf_counter() < end:
-        their_seconds.append(theirs.time()[0])
-        seconds, peak = ours.time()
+        their_seconds.append(theirs.time(their_times)[0])
+        seconds, peak = ours.time(our_times)
         our_seconds.append(seconds)
         peaks.append(peak)
     ratios = [a / b for a, b in zip(their_seconds, our_seconds, strict=True)]
     return Timing(statistics.median(their_seconds), statistics.median(our_seconds), ratios, max(peaks))
+
+
+def _calls_a_turn(side):
+    side.time()  # the first call sets up what later ones find
+    return max(1, round(SECONDS_A_TURN / side.time()[0]))
 
 
 def measure_machine(device):
