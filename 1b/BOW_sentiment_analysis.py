@@ -11,7 +11,7 @@ from BOW_model import BOW_model
 from common.checkpoints import save_model
 from common.cluster import choose_device, choose_precision
 from common.errors import run_script
-from common.figures import Tally, no_of_hits
+from common.figures import no_of_hits
 from common.options import add_hidden_layers_option, parse_training_options, training_options
 from common.reviews import Vocabulary, load_glove_embeddings, load_reviews, mean_embeddings
 from common.testing import batches_in_order, test_pass
@@ -44,7 +44,7 @@ def main():
     training = Training(options, "BOW.state", model, optimizer, len(train), device)
     for _ in training.epochs():
         model.train()
-        tally = Tally()
+        tally = training.tally()
         for rows in training.batches():
             x = x_train[rows]
             t = train.labels[rows]

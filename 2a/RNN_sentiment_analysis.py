@@ -11,7 +11,7 @@ from RNN_model import RNN_model
 from common.checkpoints import save_model
 from common.cluster import choose_device, choose_precision
 from common.errors import run_script
-from common.figures import Tally, no_of_hits
+from common.figures import no_of_hits
 from common.options import add_pool_option, add_sequence_options, parse_training_options, training_options
 from common.reviews import Vocabulary, load_reviews, random_crops
 from common.testing import crop_batches, test_pass
@@ -44,7 +44,7 @@ def main():
     training = Training(options, "rnn.state", model, optimizer, len(train), device)
     for _ in training.epochs():
         model.train()
-        tally = Tally()
+        tally = training.tally()
         for rows in training.batches():
             x = random_crops(train, rows, options.train_length, training.generator)
             t = train.labels[rows]

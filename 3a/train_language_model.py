@@ -12,7 +12,6 @@ from RNN_language_model import RNN_language_model
 from common.checkpoints import save_model
 from common.cluster import choose_device, choose_precision
 from common.errors import InputError, run_script
-from common.figures import Tally
 from common.options import add_sequence_options, parse_training_options, positive_float, training_options
 from common.reviews import Vocabulary, load_reviews, random_crops
 from common.testing import crop_batches, language_test_pass
@@ -46,7 +45,7 @@ def main():
     training = Training(options, "language.state", model, optimizer, len(train), device)
     for _ in training.epochs():
         model.train()
-        tally = Tally()
+        tally = training.tally()
         for rows in training.batches():
             x = random_crops(train, rows, options.train_length, training.generator)
             t = x[:, 1:]  # each word's target is the next one

@@ -11,7 +11,7 @@ from RNN_model import RNN_model
 from common.checkpoints import load_checkpoint, save_model
 from common.cluster import choose_device, choose_precision
 from common.errors import InputError, run_script
-from common.figures import Tally, no_of_hits
+from common.figures import no_of_hits
 from common.options import (
     REPOSITORY,
     add_pool_option,
@@ -91,7 +91,7 @@ def main():
     training = Training(options, "rnn.state", model, optimizer, len(train), device)
     for _ in training.epochs():
         model.train()
-        tally = Tally()
+        tally = training.tally()
         for rows in training.batches():
             x = random_crops(train, rows, options.train_length, training.generator)
             t = train.labels[rows]

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import zipfile
 
 import torch
 
@@ -24,6 +25,9 @@ def load_checkpoint(path, part, keys, advice):
     of `keys` or belongs to another part.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:  # PyTorch does not look whether the bytes of a tensor are as written
+                raise zipfile.BadZipFile
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; {advice}") from None

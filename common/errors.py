@@ -8,10 +8,19 @@ class InputError(Exception):
     """Bad usage or bad input: the message says what is wrong, where, and what to do."""
 
 
+class RunInterruptedError(Exception):
+    """A signal ended the run; the message says how to go on, `status` is the exit status that tells of the signal."""
+
+    def __init__(self, message, status):
+        super().__init__(message)
+        self.status = status
+
+
 def run_script(main):
     """Calls `main()` and leaves the process with its status, without a traceback for what the user can mend.
 
-    InputError and a lack of memory end with status 2, Ctrl-C with 130 and a closed pipe (`script | head`) with 141.
+    InputError and a lack of memory end with status 2, Ctrl-C with 130, a scheduler's signal to a training with 143 and
+    a closed pipe (`script | head`) with 141.
     """
     try:
         main()
@@ -29,6 +38,9 @@ def run_script(main):
             file=sys.stderr,
         )
         sys.exit(2)
+    except RunInterruptedError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.status)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -5,19 +5,32 @@ import time
 
 
 class Tally:
-    """Adds up the loss and the hits of a pass over the data, on the device, and times it."""
+    """Adds up the loss and the hits of a pass over the data, on the device, and times it.
 
-    def __init__(self):
-        self.loss_sum = 0.0
-        self.hits = 0
-        self.count = 0
-        self.start = time.perf_counter()
+    `state`, of an earlier `Tally.state()`, lets it go on from there.
+    """
+
+    def __init__(self, state=None):
+        state = state or {"loss_sum": 0.0, "hits": 0, "count": 0, "seconds": 0.0}
+        self.loss_sum = state["loss_sum"]
+        self.hits = state["hits"]
+        self.count = state["count"]
+        self.start = time.perf_counter() - state["seconds"]
 
     def add(self, loss, hits, count):
         """Counts a batch: its mean loss and its number of hits (scalar tensors), of `count` predictions."""
         self.loss_sum += loss.detach() * count
         self.hits += hits
         self.count += count
+
+    def state(self):
+        """What has been added up so far, as a dict of plain numbers; it waits for the device."""
+        return {
+            "loss_sum": float(self.loss_sum),
+            "hits": int(self.hits),
+            "count": self.count,
+            "seconds": time.perf_counter() - self.start,
+        }
 
     def figures(self):
         """(accuracy as a share of 1, mean loss, seconds since the start); it waits for the device."""

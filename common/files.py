@@ -1,5 +1,6 @@
 """Files that appear under their name only when they are whole."""
 
+import fcntl
 import io
 import os
 from contextlib import contextmanager
@@ -16,6 +17,24 @@ def make_directory(path):
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {path}: {error.strerror}") from error
+
+
+@contextmanager
+def sole_use(directory):
+    """Keeps other runs out of `directory` while the block runs. InputError where another living run is in it."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another run is using {directory}; wait until it ends, or give another --trial or --output"
+            ) from None
+        except OSError:
+            pass  # some file systems of clusters know no locks
+        yield
+    finally:
+        os.close(descriptor)  # and with it goes the lock
 
 
 @contextmanager

@@ -1,14 +1,16 @@
-"""What surrounds the training step: epochs, printing, rate drop, early stop, saving, resuming."""
+"""What surrounds the training step: epochs, printing, rate drop, early stop, saving, signals, resuming."""
 
+import signal
 import sys
+from contextlib import contextmanager
 
 import torch
 from tqdm import tqdm
 
 from common.checkpoints import load_checkpoint, save_checkpoint
-from common.errors import InputError
-from common.figures import figures_line
-from common.files import make_directory
+from common.errors import InputError, RunInterruptedError
+from common.figures import Tally, figures_line
+from common.files import make_directory, sole_use
 from common.results import plain_options, write_results
 
 # a resumed run may differ from the saved one in these: none changes the mathematics of a step
@@ -23,11 +25,24 @@ def make_optimizer(options, parameters):
     return torch.optim.SGD(parameters, lr=options.lr, momentum=0.9, fused=True)
 
 
+@contextmanager
+def _handled(handler):
+    """Lets `handler` take the signals that a user or a scheduler sends before the process is killed."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
 class Training:
     """One training run: everything but the step.
 
-    The state for `--resume` goes to the file `state_name` in the output folder. InputError for a batch size that
-    does not fit the `no_of_reviews`, a folder that cannot be made, and a state that cannot be gone on from.
+    The state for `--resume` goes to the file `state_name` in the output folder, after each epoch and, on SIGTERM,
+    SIGINT or SIGUSR1, at the next batch: then RunInterruptedError ends the run. InputError for a batch size that does
+    not fit the `no_of_reviews`, a folder that cannot be made or that another run uses, and a state that cannot be gone
+    on from.
     """
 
     def __init__(self, options, state_name, model, optimizer, no_of_reviews, device):
@@ -49,37 +64,65 @@ class Training:
         self.generator = torch.Generator(device).manual_seed(options.seed)
         self.history = []
         self.best_weights = None
+        # the place in the running epoch: its rows, shuffled, how many batches of them are done, and their tally
+        self._rows = None
+        self._batches_done = 0
+        self._tally = None
+        self._signal = None
+        self._is_testing = False
         if options.resume:
             self._resume()
 
     def epochs(self):
         """The epochs still to do, counted from 0, each with its learning rate set."""
-        while len(self.history) < self.options.epochs and not self._stops_early():
-            epoch = len(self.history)
-            drop = self.options.lr_drop_epoch is not None and epoch >= self.options.lr_drop_epoch
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.options.lr / 10 if drop else self.options.lr
-            self.history.append({})
-            yield epoch
+        with sole_use(self.options.output), _handled(self._on_signal):
+            while not self._is_finished():
+                if self._rows is None:
+                    self.history.append({})
+                epoch = len(self.history) - 1
+                drop = self.options.lr_drop_epoch is not None and epoch >= self.options.lr_drop_epoch
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.options.lr / 10 if drop else self.options.lr
+                yield epoch
+
+    def tally(self):
+        """The `Tally` of the epoch, empty but for what a resumed one has of it already."""
+        self._tally = self._tally or Tally()
+        return self._tally
 
     def batches(self):
         """The rows of the training reviews, shuffled, in batches: int64 tensors (batch,), the last may be shorter."""
-        rows = torch.randperm(self.no_of_reviews, generator=self.generator, device=self.device)
+        if self._rows is None:
+            self._rows = torch.randperm(self.no_of_reviews, generator=self.generator, device=self.device)
+        batches = self._rows.split(self.options.batch_size)
         epoch = len(self.history) - 1
-        return tqdm(rows.split(self.options.batch_size), desc=f"epoch {epoch}", leave=False, disable=None)
+        bar = tqdm(total=len(batches), initial=self._batches_done, desc=f"epoch {epoch}", leave=False, disable=None)
+        with bar:
+            for rows in batches[self._batches_done :]:
+                self._end_if_asked()
+                yield rows
+                self._batches_done += 1
+                bar.update()
+        self._end_if_asked()
 
     def report_training(self, figures, perplexity=False):
         """Keeps the epoch's `Tally.figures` and prints them after its number."""
-        self._keep("train", figures)
-        print(len(self.history) - 1, figures_line(figures, perplexity), flush=True)
+        if "train_loss" not in self.history[-1]:  # else a run that was interrupted in its test has printed them
+            self._keep("train", figures)
+            print(len(self.history) - 1, figures_line(figures, perplexity), flush=True)
 
     def test_is_due(self):
         """Whether this epoch ends with a test: every `--test-every`-th one does, and the last."""
         done = len(self.history)
-        return done % self.options.test_every == 0 or done == self.options.epochs
+        # a test changes nothing that is saved: it need not come to an end
+        self._is_testing = done % self.options.test_every == 0 or done >= self.options.epochs
+        if self._is_testing:
+            self._end_if_asked()
+        return self._is_testing
 
     def report_test(self, figures, perplexity=False):
         """Keeps the test's `Tally.figures` and prints them, indented."""
+        self._is_testing = False
         self._keep("test", figures)
         print("  ", figures_line(figures, perplexity), flush=True)
 
@@ -87,12 +130,27 @@ class Training:
         """Saves the state that `--resume` goes on from, and the results so far."""
         if self.options.early_stopping and self._tests_since_best() == 0 and "test_loss" in self.history[-1]:
             self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self._rows, self._batches_done, self._tally = None, 0, None
+        self._save()
+        self._write_results(finished=False)
+
+    def finish(self):
+        """Writes the final results; with `--early-stopping` the model gets the weights of its best test back."""
+        if self.best_weights is not None:
+            self.model.load_state_dict(self.best_weights)
+        self._write_results(finished=True)
+
+    def _save(self):
+        place = None
+        if self._rows is not None:
+            place = {"rows": self._rows, "batches_done": self._batches_done, "tally": self._tally.state()}
         save_checkpoint(
             self.state_path,
             {
                 "part": self.options.part,
                 "options": plain_options(self.options),
                 "history": self.history,
+                "place": place,
                 "weights": self.model.state_dict(),
                 "best_weights": self.best_weights,
                 "optimizer": self.optimizer.state_dict(),
@@ -101,13 +159,23 @@ class Training:
                 "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
             },
         )
-        self._write_results(finished=False)
 
-    def finish(self):
-        """Writes the final results; with `--early-stopping` the model gets the weights of its best test back."""
-        if self.best_weights is not None:
-            self.model.load_state_dict(self.best_weights)
-        self._write_results(finished=True)
+    def _on_signal(self, number, frame):
+        self._signal = signal.Signals(number)
+        if self._is_testing:
+            self._end_if_asked()
+
+    def _end_if_asked(self):
+        """Saves the state and ends the run, if a signal came."""
+        if self._signal is None:
+            return
+        self._is_testing = False  # one more signal is not to save once more
+        self._save()
+        raise RunInterruptedError(
+            f"interrupted by {self._signal.name} in epoch {len(self.history) - 1}, after {self._batches_done} batches; "
+            f"saved in {self.state_path}: the same command with --resume goes on from there",
+            status=130 if self._signal == signal.SIGINT else 143,
+        )
 
     def _keep(self, name, figures):
         accuracy, loss, seconds = figures
@@ -118,8 +186,13 @@ class Training:
         accuracies = [epoch["test_accuracy"] for epoch in self.history if "test_accuracy" in epoch]
         return len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
 
-    def _stops_early(self):
-        return self.options.early_stopping is not None and self._tests_since_best() >= self.options.early_stopping
+    def _is_finished(self):
+        if self._rows is not None:
+            return False
+        stops_early = (
+            self.options.early_stopping is not None and self._tests_since_best() >= self.options.early_stopping
+        )
+        return stops_early or len(self.history) >= self.options.epochs
 
     def _write_results(self, finished):
         no_of_weights = sum(weight.numel() for weight in self.model.parameters())
@@ -129,7 +202,7 @@ class Training:
         if not self.state_path.exists():
             print(f"{self.state_path} does not exist: nothing to resume, starting anew", file=sys.stderr)
             return
-        keys = ("options", "history", "weights", "best_weights", "optimizer", "generator", "rng", "cuda_rng")
+        keys = ("options", "history", "place", "weights", "best_weights", "optimizer", "generator", "rng", "cuda_rng")
         state = load_checkpoint(self.state_path, self.options.part, keys, "start anew, without --resume")
         now, then = plain_options(self.options), state["options"]
         changed = [name for name in now if name not in FREE_OPTIONS and now[name] != then.get(name)]
@@ -151,7 +224,12 @@ class Training:
             self.generator.set_state(state["generator"])
             if was_on_cuda:
                 torch.cuda.set_rng_state(state["cuda_rng"])
-        if len(self.history) >= self.options.epochs or self._stops_early():
+        if state["place"] is not None:
+            self._rows = state["place"]["rows"].to(self.device)
+            self._batches_done = state["place"]["batches_done"]
+            self._tally = Tally(state["place"]["tally"])
+            print(f"going on in epoch {len(self.history) - 1}, after {self._batches_done} batches", file=sys.stderr)
+        elif self._is_finished():
             print(f"finished already: {len(self.history)} epochs are done", file=sys.stderr)
         else:
             print(f"going on after epoch {len(self.history) - 1}", file=sys.stderr)

@@ -1,10 +1,14 @@
 """Trainings that are cut off and resumed, stopped early, or run with a learning rate that drops."""
 
 import json
+import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +25,11 @@ from conftest import (
     succeed,
     train,
 )
+
+from common.checkpoints import load_checkpoint
+from common.errors import InputError
+from common.figures import Tally
+from common.files import sole_use
 
 
 @pytest.fixture
@@ -57,6 +66,11 @@ def same_run(one, other):
     )
 
 
+def without_times(stdout):
+    """The printed lines without their seconds."""
+    return re.sub(r"(\.\d{4}) \d+\.\d{4}", r"\1", stdout)
+
+
 def printed_tests(stdout):
     """The accuracies of the indented lines, in their order."""
     return [float(line.split()[0]) for line in stdout.splitlines() if line.startswith("   ")]
@@ -85,38 +99,113 @@ def test_a_resumed_run_equals_one_that_was_not_cut_off(part, options, cut, epoch
     assert f"going on after epoch {cut - 1}\n" in resumed.stderr
     assert same_run(tmp_path / "cut", tmp_path / "straight")
     # only what is new is printed
-    lines = [re.sub(r"(\.\d{4}) \d+\.\d{4}", r"\1", done.stdout).splitlines() for done in (straight, resumed)]
+    lines = [without_times(done.stdout).splitlines() for done in (straight, resumed)]
     assert lines[0][-len(lines[1]) :] == lines[1]
     assert lines[1][0].startswith(f"{cut} ")
 
 
 def test_a_killed_run_goes_on_from_its_last_whole_epoch(run, sample_data, tmp_path):
-    options = [
-        "--data",
-        sample_data,
-        "--output",
-        tmp_path / "killed",
-        *TINY["1a"].split(),
-        "--epochs",
-        "100000",
-        "--device",
-        "cpu",
-    ]
-    script = REPO / "1a" / PARTS["1a"][0]
-    with subprocess.Popen([sys.executable, script, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as killed:
-        # the line of epoch 2 is printed before its state is saved, that of epoch 1 after its test
-        while not killed.stdout.readline().startswith(b"2 "):
-            assert killed.poll() is None
-        killed.send_signal(signal.SIGKILL)
-    assert not (tmp_path / "killed" / "BOW.model").exists()
-    run_json = json.loads((tmp_path / "killed" / "run.json").read_text())
-    assert run_json["finished"] is False
+    folder = tmp_path / "killed"
+    options = ["--data", sample_data, "--output", folder, *TINY["1a"].split(), "--epochs", "100000", "--device", "cpu"]
+    command = [sys.executable, REPO / "1a" / PARTS["1a"][0], *options, "--resume"]
+    rng = random.Random(0)
+    done = 0
+    for _ in range(5):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as killed:
+            first = killed.stdout.readline()
+            time.sleep(rng.uniform(0, 0.5))
+            killed.send_signal(signal.SIGKILL)
+            tests = len(printed_tests(killed.stdout.read()))
+        assert first.startswith(f"{done} ")
+        # the last test printed may be that of the running epoch
+        assert len(state(folder)["history"]) >= done + tests - 1
+        done = len(state(folder)["history"])
+    assert not (folder / "BOW.model").exists()
+    assert json.loads((folder / "run.json").read_text())["finished"] is False
 
-    epochs = len(state(tmp_path / "killed")["history"]) + 1
-    succeed(run("1a", "killed", "--epochs", epochs, "--resume"))
-    succeed(run("1a", "straight", "--epochs", epochs))
-    assert same_run(tmp_path / "killed", tmp_path / "straight")
-    assert json.loads((tmp_path / "killed" / "run.json").read_text())["finished"] is True
+    succeed(run("1a", "killed", "--epochs", done + 1, "--resume"))
+    succeed(run("1a", "straight", "--epochs", done + 1))
+    assert same_run(folder, tmp_path / "straight")
+    assert json.loads((folder / "run.json").read_text())["finished"] is True
+
+
+# ------------------------------------------------------------------------------------------------------ signals
+
+
+@pytest.fixture
+def signal_at(monkeypatch):
+    """A function: this process gets `number` when it has counted `batch` batches, of trainings and tests alike."""
+
+    def signal_at(number, batch):
+        add, counted = Tally.add, 0
+
+        def add_and_signal(self, *figures):
+            nonlocal counted
+            add(self, *figures)
+            counted += 1
+            if counted == batch:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(Tally, "add", add_and_signal)
+
+    return signal_at
+
+
+# the sample has 2000 labelled reviews for training and 1000 for tests, 40 and 20 batches an epoch; 3a trains on 3000
+SIGNALS = [
+    ("1a", "", signal.SIGTERM, 7, "in epoch 0, after 7 batches"),
+    ("1a", "", signal.SIGTERM, 40, "in epoch 0, after 40 batches"),
+    ("1a", "", signal.SIGUSR1, 45, "in epoch 0, after 40 batches"),  # in the test
+    ("1a", "", signal.SIGINT, 60, "in epoch 1, after 0 batches"),  # the test's last batch
+    ("1a", "--early-stopping 1", signal.SIGTERM, 105, "in epoch 1, after 40 batches"),
+    ("1b", "", signal.SIGTERM, 61, "in epoch 1, after 1 batches"),
+    ("2a", "--epochs 3", signal.SIGTERM, 90, "in epoch 2, after 10 batches"),
+    ("2b", "--epochs 1 --layers 2", signal.SIGTERM, 30, "in epoch 0, after 30 batches"),
+    ("3a", "--epochs 1", signal.SIGINT, 59, "in epoch 0, after 59 batches"),
+    ("3c", "--epochs 2", signal.SIGTERM, 41, "in epoch 1, after 1 batches"),
+]
+
+
+@pytest.mark.parametrize(("part", "options", "number", "batch", "place"), SIGNALS)
+def test_a_signal_costs_no_batch(part, options, number, batch, place, run, tmp_path, signal_at, monkeypatch):
+    straight = succeed(run(part, "straight", *options.split()))
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
+    signal_at(number, batch)
+    stopped = run(part, "stopped", *options.split())
+    assert stopped.returncode == (130 if number == signal.SIGINT else 143)
+    message = f"interrupted by {number.name} {place}; saved in {tmp_path / 'stopped'}"
+    assert stopped.stderr.splitlines()[-1].startswith(message), stopped.stderr
+    assert "--resume" in stopped.stderr.splitlines()[-1]
+    assert not list((tmp_path / "stopped").glob("*.model"))
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)] == handlers
+
+    monkeypatch.undo()
+    resumed = succeed(run(part, "stopped", *options.split(), "--resume"))
+    assert f"going on {place}\n" in resumed.stderr
+    assert same_run(tmp_path / "stopped", tmp_path / "straight")
+    # together the two print what the undisturbed run does, no line twice
+    assert without_times(stopped.stdout + resumed.stdout) == without_times(straight.stdout)
+
+
+def test_signal_after_signal(run, tmp_path, signal_at, monkeypatch):
+    succeed(run("1a", "straight"))
+    for batch in (13, 20, 45, 3):
+        signal_at(signal.SIGTERM, batch)
+        assert run("1a", "stopped", "--resume").returncode == 143
+        monkeypatch.undo()
+    succeed(run("1a", "stopped", "--resume"))
+    assert same_run(tmp_path / "stopped", tmp_path / "straight")
+
+
+def test_another_living_run_keeps_its_folder(run, tmp_path):
+    (tmp_path / "taken").mkdir()
+    with sole_use(tmp_path / "taken"):
+        refused(run("1a", "taken"), "another run", tmp_path / "taken", "--output")
+        assert list((tmp_path / "taken").iterdir()) == []
+    succeed(run("1a", "taken", "--epochs", 1))
+
+
+# ----------------------------------------------------------------------------------- what there is to go on from
 
 
 def test_nothing_to_resume(run, tmp_path):
@@ -184,6 +273,57 @@ def test_a_damaged_state_is_refused(damage, one_epoch, sample_data, tmp_path):
     (tmp_path / "BOW.state").write_bytes(damage(one_epoch))
     refused(train("1a", sample_data, tmp_path, "--resume"), tmp_path / "BOW.state", "without --resume")
     assert [path.name for path in tmp_path.iterdir()] == ["BOW.state"]
+
+
+def damaged(content):
+    """Copies of a file's bytes: cut at 20 random lengths, and 20 with a random byte changed."""
+    rng = random.Random(0)
+    for _ in range(20):
+        yield content[: rng.randrange(len(content))]
+        changed = bytearray(content)
+        changed[rng.randrange(len(content))] ^= rng.randrange(1, 256)
+        yield bytes(changed)
+
+
+def equal(one, other):
+    """Whether two values of a state are the same, tensors bit for bit."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+@pytest.mark.parametrize("name", ["BOW.state", "BOW.model"])
+def test_a_changed_byte_is_refused_or_changes_nothing(name, one_epoch, tmp_path):
+    whole = load_checkpoint(one_epoch / name, "1a", (), "")
+    refusals = []
+    for content in damaged((one_epoch / name).read_bytes()):
+        (tmp_path / name).write_bytes(content)
+        try:
+            assert equal(load_checkpoint(tmp_path / name, "1a", (), "start anew"), whole)
+        except InputError as error:
+            refusals.append(str(error))
+    assert len(refusals) >= 20  # the cut ones at least
+    assert all(str(tmp_path / name) in refusal and "start anew" in refusal for refusal in refusals)
+
+
+class Malice:
+    """Unpickling it writes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_state_that_would_run_code_is_refused(zipped, one_epoch, sample_data, tmp_path):
+    content = read_model(one_epoch / "BOW.state") | {"place": Malice(tmp_path / "malice")}
+    torch.save(content, tmp_path / "BOW.state", _use_new_zipfile_serialization=zipped)
+    refused(train("1a", sample_data, tmp_path, "--resume"), tmp_path / "BOW.state", "without --resume")
+    assert not (tmp_path / "malice").exists()
 
 
 def test_the_state_of_another_part_is_refused(one_epoch, sample_data, tmp_path):
