@@ -30,10 +30,12 @@ from common.training import make_optimizer
 SETTINGS = {
     part: {"length": RECURRENT[part].length, "batch": BATCH, "vocabulary": VOCAB_SIZE - 1} for part in ("2a", "3a")
 }
+BATCHES = [50, 100, 200, 400, 800]
+VOCABULARIES = [500, 2000, 8000, 30_000, 100_000]
 GROWTH = {
-    "length": [50, 100, 200, 500],
-    "batch": [50, 100, 200, 400, 800],
-    "vocabulary": [500, 2000, 8000, 30_000, 100_000],
+    "2a": {"length": [50, 100, 200, 500], "batch": BATCHES, "vocabulary": VOCABULARIES},
+    # 500 tokens would need 26 GB
+    "3a": {"length": [50, 100, 200], "batch": BATCHES, "vocabulary": VOCABULARIES},
 }
 STEPS = 2
 
@@ -81,7 +83,7 @@ def main():
     for part in options.parts:
         print(f"| {part}: {', '.join(SETTINGS[part])} | seconds a step | tokens a second | memory, MB |")
         print("| --- | --- | --- | --- |")
-        for name, values in GROWTH.items():
+        for name, values in GROWTH[part].items():
             for value in values:
                 setting = {**SETTINGS[part], name: value}
                 with processes.Pool(1) as pool:
