@@ -151,18 +151,18 @@ def signal_at(monkeypatch):
     return signal_at
 
 
-# the sample has 2000 labelled reviews for training and 1000 for tests, 40 and 20 batches an epoch; 3a trains on 3000
+# a training on the sample has 20 batches an epoch, of 3a 60, and a test 20
 SIGNALS = [
     ("1a", "", signal.SIGTERM, 7, "in epoch 0, after 7 batches"),
-    ("1a", "", signal.SIGTERM, 40, "in epoch 0, after 40 batches"),
-    ("1a", "", signal.SIGUSR1, 45, "in epoch 0, after 40 batches"),  # in the test
-    ("1a", "", signal.SIGINT, 60, "in epoch 1, after 0 batches"),  # the test's last batch
-    ("1a", "--early-stopping 1", signal.SIGTERM, 105, "in epoch 1, after 40 batches"),
-    ("1b", "", signal.SIGTERM, 61, "in epoch 1, after 1 batches"),
-    ("2a", "--epochs 3", signal.SIGTERM, 90, "in epoch 2, after 10 batches"),
-    ("2b", "--epochs 1 --layers 2", signal.SIGTERM, 30, "in epoch 0, after 30 batches"),
+    ("1a", "", signal.SIGTERM, 20, "in epoch 0, after 20 batches"),
+    ("1a", "", signal.SIGUSR1, 25, "in epoch 0, after 20 batches"),  # in the test
+    ("1a", "", signal.SIGINT, 40, "in epoch 0, after 20 batches"),  # its last batch
+    ("1a", "--early-stopping 1", signal.SIGTERM, 65, "in epoch 1, after 20 batches"),
+    ("1b", "", signal.SIGTERM, 41, "in epoch 1, after 1 batches"),
+    ("2a", "--epochs 3", signal.SIGTERM, 50, "in epoch 2, after 10 batches"),
+    ("2b", "--epochs 1 --layers 2", signal.SIGTERM, 15, "in epoch 0, after 15 batches"),
     ("3a", "--epochs 1", signal.SIGINT, 59, "in epoch 0, after 59 batches"),
-    ("3c", "--epochs 2", signal.SIGTERM, 41, "in epoch 1, after 1 batches"),
+    ("3c", "--epochs 2", signal.SIGTERM, 21, "in epoch 1, after 1 batches"),
 ]
 
 
