@@ -1,5 +1,6 @@
 """The fast models equal the handout's loops: logits, loss, gradients, running figures, weights."""
 
+from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from twins import copy_weights, draw_with, handout_name, load_file
 from common import layers
 from common.reviews import Reviews, bags_of, mean_embeddings, random_crops
 from common.testing import PIECE, language_test_pass
+from common.training import make_optimizer
 
 VOCAB_SIZE = 40
 VECTOR_SIZE = 5
@@ -29,8 +31,8 @@ TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-5}
 # both of the handout's; in float32 Adam makes a full step of the mere rounding of a gradient that is 0, such as
 # that of a bias before a batch norm
 OPTIMIZERS = {
-    torch.float64: partial(torch.optim.Adam, lr=0.001),
-    torch.float32: partial(torch.optim.SGD, lr=0.01, momentum=0.9),
+    torch.float64: ("adam", 0.001, partial(torch.optim.Adam, lr=0.001)),
+    torch.float32: ("sgd", 0.01, partial(torch.optim.SGD, lr=0.01, momentum=0.9)),
 }
 # low enough to clip the small gradients of these small models
 CLIP = 0.05
@@ -195,8 +197,9 @@ def train_and_test_side_by_side(case, dtype, device):
     rng = np.random.default_rng(1)
     ours, theirs = twins(case, device)
     our_parameters, their_parameters = trained_parameters(case, ours), trained_parameters(case, theirs)
-    our_optimizer = OPTIMIZERS[dtype](our_parameters.values())
-    their_optimizer = OPTIMIZERS[dtype](their_parameters.values())
+    name, lr, optimizer = OPTIMIZERS[dtype]
+    our_optimizer = make_optimizer(Namespace(optimizer=name, lr=lr), our_parameters.values())
+    their_optimizer = optimizer(their_parameters.values())
 
     for seed, (batch, time) in enumerate(TRAINING_BATCHES):
         our_inputs, their_inputs = case.inputs(rng, batch, time, device)
