@@ -23,25 +23,18 @@ def choose_device(name):
     return torch.device("cuda")
 
 
-# settings of glibc's malloc, from malloc.h
-TRIM_THRESHOLD, MMAP_MAX = -1, -4
-
-
-def set_malloc(setting, value):
-    """Sets one of glibc's settings of malloc; with another C library, nothing happens."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(setting, value)
-
-
 def keep_freed_memory():
     """Makes the C library keep freed memory for the next tensors.
 
     glibc's default is to give each large tensor back to the system when it is freed: then every step waits for the
     system to make the same pages again, a fifth of the time of a training step.
     """
-    set_malloc(MMAP_MAX, 0)
-    set_malloc(TRIM_THRESHOLD, -1)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:  # not glibc
+        return
+    trim_threshold, mmap_max = -1, -4  # from malloc.h
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, -1)
 
 
 def choose_precision(name, device):
