@@ -50,7 +50,7 @@ TOLERANCE = 1e-4
 
 
 class Setting(NamedTuple):
-    """What all rows share; `precision` is that of the side that a process runs, None for the scripts' default."""
+    """What all rows share; `precision` is that of our side, None for the scripts' default."""
 
     data: Path
     is_real: bool
@@ -249,16 +249,15 @@ def training_rows(part, setting, ours, theirs, our_batch, their_batch, *, traine
     parameters = dict(theirs.named_parameters())
     our_optimizer = make_optimizer(ADAM, [parameter for parameter in ours.parameters() if parameter.requires_grad])
     their_optimizer = torch.optim.Adam([parameters[handout_name(name)] for name in names])
-    autocast = choose_precision(setting.precision, setting.device)
     tally = Tally()
 
     def our_step(inputs):
         ours.train()
-        return step(ours, our_optimizer, inputs, clip, autocast)
+        return step(ours, our_optimizer, inputs, clip, choose_precision(setting.precision, setting.device))
 
     def their_step(inputs):
         theirs.train()
-        return step(theirs, their_optimizer, inputs, clip, autocast)
+        return step(theirs, their_optimizer, inputs, clip, choose_precision("fp32", setting.device))
 
     def our_share():
         inputs, targets = our_batch()
@@ -487,12 +486,15 @@ def plain_language_model_row(setting, ours, our_batch, costs):
     plain = Plain_language_model().to(setting.device)
     optimizers = torch.optim.Adam(plain.parameters()), make_optimizer(ADAM, ours.parameters())
     inputs = our_batch()[0]
-    autocast = choose_precision(setting.precision, setting.device)
     ours.train()
+
+    def a_step(model, optimizer):
+        return step(model, optimizer, inputs, 2.0, choose_precision(setting.precision, setting.device))
+
     return Row(
         "3a step (theirs: plain nn.LSTM)",
-        lambda: step(plain, optimizers[0], inputs, 2.0, autocast),
-        lambda: step(ours, optimizers[1], inputs, 2.0, autocast),
+        lambda: a_step(plain, optimizers[0]),
+        lambda: a_step(ours, optimizers[1]),
         **costs,
     )
 
@@ -559,7 +561,7 @@ def main():
         setting = Setting(data, options.data is not None, device, options.precision)
         for part in options.parts:
             ours = Side("ours", ROWS[part], setting)
-            theirs = Side("theirs", ROWS[part], setting._replace(precision="fp32"))
+            theirs = Side("theirs", ROWS[part], setting)
             while row := ours.next_row():
                 theirs.next_row()
                 ours.check()

@@ -10,7 +10,6 @@ model was made.
 
 import multiprocessing
 import resource
-import statistics
 import sys
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def measure(part, device_type, precision, length, batch, vocabulary):
         step(model, optimizer, inputs, recurrent.clip, autocast)
 
     our_step()  # to warm up
-    seconds = statistics.mean(seconds_of(our_step, device) for _ in range(STEPS))
+    seconds = seconds_of(our_step, device, STEPS)
     if device.type == "cuda":
         return seconds, torch.cuda.max_memory_allocated()
     return seconds, resident_bytes() - before

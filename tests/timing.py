@@ -63,7 +63,8 @@ def seconds_of(call, device, times=1):
 class Side:
     """A process that runs one side, "theirs" or "ours", of the rows that `rows(setting)` yields, one after the other.
 
-    `setting` has a `device` and the `precision` of this side. Where the process ends on its own, so does the run.
+    `setting` has a `device` and the `precision` of our side; the other's is float32, unless a call sets its own. Where
+    the process ends on its own, so does the run.
     """
 
     def __init__(self, name, rows, setting):
@@ -106,7 +107,7 @@ def _serve(connection, name, rows, setting):
                     choose_precision("fp32", device)
                     connection.send(row.check and row.check())
                 else:
-                    choose_precision(setting.precision, device)
+                    choose_precision(setting.precision if name == "ours" else "fp32", device)
                     connection.send(_seconds_and_memory(getattr(row, name), device, times=request))
         connection.send(None)
 
