@@ -3,6 +3,8 @@
 import torch.nn as nn
 import torch.nn.functional as F
 
+from common.layers import BatchNorm, Dropout
+
 
 class BOW_model(nn.Module):
     """Mean embedding -> one to three (linear, batch norm, ReLU, dropout) -> linear (handout, part 1a).
@@ -20,18 +22,22 @@ class BOW_model(nn.Module):
         self.embedding = nn.EmbeddingBag(vocab_size, no_of_hidden_units, mode="sum", include_last_offset=True)
 
         self.fc_hidden = nn.Linear(no_of_hidden_units, no_of_hidden_units)
-        self.bn_hidden = nn.BatchNorm1d(no_of_hidden_units)
-        self.dropout = nn.Dropout(dropout)
+        # batch norm takes this bias away again: its gradient is mere rounding, of which Adam would make whole steps
+        self.fc_hidden.bias.requires_grad_(False)
+        self.bn_hidden = BatchNorm(no_of_hidden_units)
+        self.dropout = Dropout(dropout)
 
         if no_of_hidden_layers >= 2:
             self.fc_hidden2 = nn.Linear(no_of_hidden_units, no_of_hidden_units)
-            self.bn_hidden2 = nn.BatchNorm1d(no_of_hidden_units)
-            self.dropout2 = nn.Dropout(dropout)
+            self.fc_hidden2.bias.requires_grad_(False)
+            self.bn_hidden2 = BatchNorm(no_of_hidden_units)
+            self.dropout2 = Dropout(dropout)
 
         if no_of_hidden_layers >= 3:
             self.fc_hidden3 = nn.Linear(no_of_hidden_units, no_of_hidden_units)
-            self.bn_hidden3 = nn.BatchNorm1d(no_of_hidden_units)
-            self.dropout3 = nn.Dropout(dropout)
+            self.fc_hidden3.bias.requires_grad_(False)
+            self.bn_hidden3 = BatchNorm(no_of_hidden_units)
+            self.dropout3 = Dropout(dropout)
 
         self.fc_output = nn.Linear(no_of_hidden_units, 1)
 

@@ -3,6 +3,8 @@
 import torch.nn as nn
 import torch.nn.functional as F
 
+from common.layers import BatchNorm, Dropout
+
 
 class BOW_model(nn.Module):
     """One to three (linear, batch norm, ReLU, dropout) -> linear (handout, part 1b).
@@ -18,18 +20,22 @@ class BOW_model(nn.Module):
         self.no_of_hidden_layers = no_of_hidden_layers
 
         self.fc_hidden1 = nn.Linear(in_size, no_of_hidden_units)
-        self.bn_hidden1 = nn.BatchNorm1d(no_of_hidden_units)
-        self.dropout1 = nn.Dropout(dropout)
+        # batch norm takes this bias away again: its gradient is mere rounding, of which Adam would make whole steps
+        self.fc_hidden1.bias.requires_grad_(False)
+        self.bn_hidden1 = BatchNorm(no_of_hidden_units)
+        self.dropout1 = Dropout(dropout)
 
         if no_of_hidden_layers >= 2:
             self.fc_hidden2 = nn.Linear(no_of_hidden_units, no_of_hidden_units)
-            self.bn_hidden2 = nn.BatchNorm1d(no_of_hidden_units)
-            self.dropout2 = nn.Dropout(dropout)
+            self.fc_hidden2.bias.requires_grad_(False)
+            self.bn_hidden2 = BatchNorm(no_of_hidden_units)
+            self.dropout2 = Dropout(dropout)
 
         if no_of_hidden_layers >= 3:
             self.fc_hidden3 = nn.Linear(no_of_hidden_units, no_of_hidden_units)
-            self.bn_hidden3 = nn.BatchNorm1d(no_of_hidden_units)
-            self.dropout3 = nn.Dropout(dropout)
+            self.fc_hidden3.bias.requires_grad_(False)
+            self.bn_hidden3 = BatchNorm(no_of_hidden_units)
+            self.dropout3 = Dropout(dropout)
 
         self.fc_output = nn.Linear(no_of_hidden_units, 1)
 

@@ -52,7 +52,7 @@ def main():
             optimizer.zero_grad()
             with autocast:
                 loss, logits = model(x, t)
-            loss.backward()
+            training.backward(loss)
             optimizer.step()
 
             tally.add(loss, no_of_hits(logits, t), len(rows))

@@ -53,7 +53,7 @@ def main():
             optimizer.zero_grad()
             with autocast:
                 loss, logits = model(x)
-            loss.backward()
+            training.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), options.clip)
             optimizer.step()
 

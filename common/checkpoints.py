@@ -8,10 +8,13 @@ import torch
 
 from common.errors import InputError
 from common.files import new_file
+from common.processes import rank
 
 
 def save_checkpoint(path, content):
-    """Writes `content`, a dict of tensors and plain values, whole or not at all."""
+    """Writes `content`, a dict of tensors and plain values, whole or not at all; of several processes, one does."""
+    if rank() > 0:
+        return
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with new_file(path) as file:

@@ -1,26 +1,44 @@
-"""Where a script runs, and how: the device, its precision, and the memory that is kept."""
+"""Where a script runs, and how: the device, its precision, the threads, and the memory that is kept."""
 
 import ctypes
+import os
 import sys
 
 import torch
 
+from common import processes
 from common.errors import InputError
 
 
 def choose_device(name):
     """The torch device for `--device` ("auto", "cuda" or "cpu"), which it names on standard error.
 
-    InputError for "cuda" where there is none.
+    Where a launcher started several processes, they meet here, and each gets a GPU of its own or its share of the
+    node's cores. InputError for "cuda" where there is none, and where the processes do not meet.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: PyTorch finds no CUDA GPU here; use --device cpu or a GPU node")
+    local_rank, local_count = processes.meet()
+    several = f"{processes.count()} processes, each " if processes.count() > 1 else ""
     if name == "cpu" or not torch.cuda.is_available():
-        print(f"running on the CPU, {torch.get_num_threads()} threads", file=sys.stderr)
+        if local_count > 1 and "OMP_NUM_THREADS" not in os.environ and not _is_bound_to_cores():
+            torch.set_num_threads(max(1, torch.get_num_threads() // local_count))
+        print(f"running {several}on the CPU, {torch.get_num_threads()} threads", file=sys.stderr)
         keep_freed_memory()
         return torch.device("cpu")
-    print(f"running on CUDA: {torch.cuda.get_device_name()}", file=sys.stderr)
-    return torch.device("cuda")
+    if local_count > torch.cuda.device_count():
+        raise InputError(
+            f"{local_count} processes were started on a node with {torch.cuda.device_count()} GPUs: each needs its own"
+        )
+    torch.cuda.set_device(local_rank)
+    print(f"running {several}on CUDA: {torch.cuda.get_device_name()}", file=sys.stderr)
+    return torch.device("cuda", local_rank)
+
+
+def _is_bound_to_cores():
+    """Whether the launcher gave this process cores of its own."""
+    # only Linux tells
+    return hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) < os.cpu_count()
 
 
 def keep_freed_memory():

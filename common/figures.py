@@ -3,39 +3,45 @@
 import math
 import time
 
+import torch
+
+from common.processes import add_up, rank
+
 
 class Tally:
     """Adds up the loss and the hits of a pass over the data, on the device, and times it.
 
-    `state`, of an earlier `Tally.state()`, lets it go on from there.
+    Each process counts its own rows. `state`, of an earlier `Tally.state()`, lets the tally go on from there.
     """
 
     def __init__(self, state=None):
-        state = state or {"loss_sum": 0.0, "hits": 0, "count": 0, "seconds": 0.0}
+        seconds = state["seconds"] if state else 0.0
+        if state is None or rank() > 0:  # one process goes on from what all of them had
+            state = {"loss_sum": 0.0, "hits": 0, "count": 0}
         self.loss_sum = state["loss_sum"]
         self.hits = state["hits"]
         self.count = state["count"]
-        self.start = time.perf_counter() - state["seconds"]
+        self.start = time.perf_counter() - seconds
 
     def add(self, loss, hits, count):
         """Counts a batch: its mean loss and its number of hits (scalar tensors), of `count` predictions."""
-        self.loss_sum += loss.detach() * count
+        # in float64 the sum is exact, so it does not depend on the order, nor on how batches are shared out
+        self.loss_sum += loss.detach().double() * count
         self.hits += hits
         self.count += count
 
     def state(self):
-        """What has been added up so far, as a dict of plain numbers; it waits for the device."""
-        return {
-            "loss_sum": float(self.loss_sum),
-            "hits": int(self.hits),
-            "count": self.count,
-            "seconds": time.perf_counter() - self.start,
-        }
+        """What all processes have added up so far, as a dict of plain numbers; it waits for the device."""
+        loss_sum, hits, count = add_up(
+            torch.tensor([float(self.loss_sum), float(self.hits), self.count], dtype=torch.float64)
+        ).tolist()
+        seconds = time.perf_counter() - self.start
+        return {"loss_sum": loss_sum, "hits": int(hits), "count": int(count), "seconds": seconds}
 
     def figures(self):
         """(accuracy as a share of 1, mean loss, seconds since the start); it waits for the device."""
-        accuracy, loss = float(self.hits) / self.count, float(self.loss_sum) / self.count
-        return accuracy, loss, time.perf_counter() - self.start
+        state = self.state()
+        return state["hits"] / state["count"], state["loss_sum"] / state["count"], state["seconds"]
 
 
 def no_of_hits(logits, t):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from common.files import new_file, npy_bytes
+from common.processes import count
 
 
 def write_results(options, device, no_of_weights, history, finished):
@@ -28,6 +29,7 @@ def write_results(options, device, no_of_weights, history, finished):
         "hardware": torch.cuda.get_device_name()
         if device.type == "cuda"
         else f"CPU, {torch.get_num_threads()} threads",
+        "processes": count(),
         "torch": torch.__version__,
         "no_of_weights": no_of_weights,
         "options": plain_options(options),

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from common.errors import InputError
+from common.processes import draw_rows
 
 # a folder made by the handout's own script has no label files: there the order of the lines tells (handout,
 # "BOW_sentiment_analysis.py"): this many positive, negative and unlabelled reviews
@@ -169,7 +170,7 @@ def random_crops(reviews, rows, sequence_length, generator):
     """
     lengths = reviews.lengths[rows]
     no_of_starts = (lengths - sequence_length).clamp(min=0) + 1
-    chance = torch.rand(len(rows), dtype=torch.float64, generator=generator, device=rows.device)
+    chance = draw_rows(len(rows), lambda n: torch.rand(n, dtype=torch.float64, generator=generator, device=rows.device))
     starts = reviews.starts[rows] + (chance * no_of_starts).long()
     steps = torch.arange(sequence_length, device=rows.device)
     inside = steps < lengths[:, None]

@@ -4,6 +4,7 @@ import torch
 from tqdm import tqdm
 
 from common.figures import Tally, no_of_hits
+from common.processes import in_turns
 from common.reviews import random_crops
 
 
@@ -28,7 +29,7 @@ def test_pass(model, batches):
     """(accuracy, loss, seconds) of a sentiment model over `batches` of (x, t), in evaluation mode."""
     model.eval()
     tally = Tally()
-    for x, t in batches:
+    for x, t in in_turns(batches):
         loss, logits = model(x, t)
         tally.add(loss, no_of_hits(logits, t), len(t))
     return tally.figures()
@@ -47,7 +48,7 @@ def language_test_pass(model, batches):
     """
     model.eval()
     tally = Tally()
-    for x, _ in batches:
+    for x, _ in in_turns(batches):
         model.reset_state()
         for start in range(0, x.shape[1] - 1, PIECE):
             inputs = x[:, start : start + PIECE + 1]

@@ -2,11 +2,12 @@
 
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from tqdm import tqdm
 
+from common import processes
 from common.checkpoints import load_checkpoint, save_checkpoint
 from common.errors import InputError, RunInterruptedError
 from common.figures import Tally, figures_line
@@ -25,6 +26,22 @@ def make_optimizer(options, parameters):
     return torch.optim.SGD(parameters, lr=options.lr, momentum=0.9, fused=True)
 
 
+def _check_batch_size(batch_size, no_of_reviews):
+    if batch_size > no_of_reviews:
+        raise InputError(f"--batch-size {batch_size} is larger than the {no_of_reviews} training reviews")
+    last = no_of_reviews % batch_size or batch_size
+    if last == 1:
+        raise InputError(
+            f"--batch-size {batch_size} leaves a last batch of one of the {no_of_reviews} training reviews, "
+            "which batch norm cannot normalise; choose another"
+        )
+    if last < processes.count():
+        raise InputError(
+            f"--batch-size {batch_size} gives a batch of {last} reviews to {processes.count()} processes, and each "
+            "needs one at least; choose a larger one, or fewer processes"
+        )
+
+
 @contextmanager
 def _handled(handler):
     """Lets `handler` take the signals that a user or a scheduler sends before the process is killed."""
@@ -41,18 +58,12 @@ class Training:
 
     The state for `--resume` goes to the file `state_name` in the output folder, after each epoch and, on SIGTERM,
     SIGINT or SIGUSR1, at the next batch: then RunInterruptedError ends the run. InputError for a batch size that does
-    not fit the `no_of_reviews`, a folder that cannot be made or that another run uses, and a state that cannot be gone
-    on from.
+    not fit the `no_of_reviews` or the number of processes, a folder that cannot be made or that another run uses, and a
+    state that cannot be gone on from.
     """
 
     def __init__(self, options, state_name, model, optimizer, no_of_reviews, device):
-        if options.batch_size > no_of_reviews:
-            raise InputError(f"--batch-size {options.batch_size} is larger than the {no_of_reviews} training reviews")
-        if (no_of_reviews - 1) % options.batch_size == 0:
-            raise InputError(
-                f"--batch-size {options.batch_size} leaves a last batch of one of the {no_of_reviews} training "
-                "reviews, which batch norm cannot normalise; choose another"
-            )
+        _check_batch_size(options.batch_size, no_of_reviews)
         make_directory(options.output)
         self.options = options
         self.state_path = options.output / state_name
@@ -68,14 +79,20 @@ class Training:
         self._rows = None
         self._batches_done = 0
         self._tally = None
-        self._signal = None
-        self._is_testing = False
+        self._signal = 0
+        # while a test runs, the place that it started from: it changes nothing that is saved
+        self._place_of_test = None
+        self._gradient_sums = processes.GradientSums(
+            weight for group in optimizer.param_groups for weight in group["params"]
+        )
         if options.resume:
             self._resume()
+        self._check_processes_are_alike()
 
     def epochs(self):
         """The epochs still to do, counted from 0, each with its learning rate set."""
-        with sole_use(self.options.output), _handled(self._on_signal):
+        sole = sole_use(self.options.output) if processes.rank() == 0 else nullcontext()
+        with sole, _handled(self._on_signal):
             while not self._is_finished():
                 if self._rows is None:
                     self.history.append({})
@@ -91,7 +108,10 @@ class Training:
         return self._tally
 
     def batches(self):
-        """The rows of the training reviews, shuffled, in batches: int64 tensors (batch,), the last may be shorter."""
+        """The rows of the training reviews, shuffled, in batches: int64 tensors (batch,), the last may be shorter.
+
+        Of several processes, each gets its own rows of each batch.
+        """
         if self._rows is None:
             self._rows = torch.randperm(self.no_of_reviews, generator=self.generator, device=self.device)
         batches = self._rows.split(self.options.batch_size)
@@ -100,10 +120,19 @@ class Training:
         with bar:
             for rows in batches[self._batches_done :]:
                 self._end_if_asked()
-                yield rows
+                with processes.shared_batch(rows) as own_rows:
+                    yield own_rows
                 self._batches_done += 1
                 bar.update()
         self._end_if_asked()
+
+    def backward(self, loss):
+        """`loss.backward()` for the mean loss of a batch; of several processes, all get the whole batch's gradients."""
+        if processes.count() == 1:
+            loss.backward()
+            return
+        (loss * processes.share_of_batch()).backward()
+        self._gradient_sums.wait()
 
     def report_training(self, figures, perplexity=False):
         """Keeps the epoch's `Tally.figures` and prints them after its number."""
@@ -114,15 +143,15 @@ class Training:
     def test_is_due(self):
         """Whether this epoch ends with a test: every `--test-every`-th one does, and the last."""
         done = len(self.history)
-        # a test changes nothing that is saved: it need not come to an end
-        self._is_testing = done % self.options.test_every == 0 or done >= self.options.epochs
-        if self._is_testing:
+        is_due = done % self.options.test_every == 0 or done >= self.options.epochs
+        if is_due:
             self._end_if_asked()
-        return self._is_testing
+            self._place_of_test = self._place()
+        return is_due
 
     def report_test(self, figures, perplexity=False):
         """Keeps the test's `Tally.figures` and prints them, indented."""
-        self._is_testing = False
+        self._place_of_test = None
         self._keep("test", figures)
         print("  ", figures_line(figures, perplexity), flush=True)
 
@@ -131,7 +160,7 @@ class Training:
         if self.options.early_stopping and self._tests_since_best() == 0 and "test_loss" in self.history[-1]:
             self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
         self._rows, self._batches_done, self._tally = None, 0, None
-        self._save()
+        self._save(self._place())
         self._write_results(finished=False)
 
     def finish(self):
@@ -140,10 +169,13 @@ class Training:
             self.model.load_state_dict(self.best_weights)
         self._write_results(finished=True)
 
-    def _save(self):
-        place = None
-        if self._rows is not None:
-            place = {"rows": self._rows, "batches_done": self._batches_done, "tally": self._tally.state()}
+    def _place(self):
+        """The place in the running epoch, None between two; the processes find it together."""
+        if self._rows is None:
+            return None
+        return {"rows": self._rows, "batches_done": self._batches_done, "tally": self._tally.state()}
+
+    def _save(self, place):
         save_checkpoint(
             self.state_path,
             {
@@ -161,18 +193,25 @@ class Training:
         )
 
     def _on_signal(self, number, frame):
-        self._signal = signal.Signals(number)
-        if self._is_testing:
-            self._end_if_asked()
+        self._signal = number
+        # the other processes find the first gone when they are through with their share of the test
+        if self._place_of_test is not None and processes.rank() == 0:
+            place, self._place_of_test = self._place_of_test, None  # one more signal is not to save once more
+            self._save(place)
+            raise self._interruption()
 
     def _end_if_asked(self):
-        """Saves the state and ends the run, if a signal came."""
-        if self._signal is None:
-            return
-        self._is_testing = False  # one more signal is not to save once more
-        self._save()
-        raise RunInterruptedError(
-            f"interrupted by {self._signal.name} in epoch {len(self.history) - 1}, after {self._batches_done} batches; "
+        """Saves the state and ends the run, if a signal came to one of the processes."""
+        self._signal = processes.largest(self._signal)
+        if self._signal:
+            self._save(self._place())
+            processes.wait_for_all()  # a launcher may kill all when the first ends
+            raise self._interruption()
+
+    def _interruption(self):
+        return RunInterruptedError(
+            f"interrupted by {signal.Signals(self._signal).name} in epoch {len(self.history) - 1}, "
+            f"after {self._batches_done} batches; "
             f"saved in {self.state_path}: the same command with --resume goes on from there",
             status=130 if self._signal == signal.SIGINT else 143,
         )
@@ -195,8 +234,22 @@ class Training:
         return stops_early or len(self.history) >= self.options.epochs
 
     def _write_results(self, finished):
+        if processes.rank() > 0:
+            return
         no_of_weights = sum(weight.numel() for weight in self.model.parameters())
         write_results(self.options, self.device, no_of_weights, self.history, finished)
+
+    def _check_processes_are_alike(self):
+        """InputError where a process has other options or data, or has found another state than the first."""
+        runs = processes.gather(
+            (plain_options(self.options), self.no_of_reviews, len(self.history), self._batches_done)
+        )
+        for number, run in enumerate(runs):
+            if run != runs[0]:
+                raise InputError(
+                    f"process {number} has other options, other data or another {self.state_path.name} than process 0; "
+                    "start all with the same command, on nodes that see the same files"
+                )
 
     def _resume(self):
         if not self.state_path.exists():

@@ -1,0 +1,240 @@
+"""The processes of one run: they meet, share each batch out, add up what each has found, agree, and end together.
+
+A run's result does not depend on how many there are: what is drawn at random for a batch is drawn for all of it in each
+of them, which then keeps its own rows, and figures of a batch are added up over all of them. Only process 0 prints
+and writes. A script that was started alone is process 0 of 1, for which nothing here costs anything.
+"""
+
+import os
+import sys
+import threading
+import time
+import traceback
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import islice
+
+import torch
+import torch.distributed as dist
+from torch.autograd.function import once_differentiable
+
+from common import errors
+from common.errors import InputError, LostProcessError
+from common.launcher import find_launch
+
+# how long processes wait for each other: until all have started, and until a node counts as lost (a process
+# that ends is noticed at once)
+MEETING = timedelta(minutes=5)
+WAITING = timedelta(minutes=5)
+
+# the rows of the running training batch: how many it has, and the slice that is this process's own
+_batch = None
+
+
+def rank():
+    """This process's number, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def count():
+    """How many processes this run has."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+# ---- meeting
+
+
+def meet():
+    """Waits for the other processes that a launcher started; returns this one's number on its node, and theirs there.
+
+    InputError where they do not come, or two have the same number.
+    """
+    launch = find_launch()
+    if launch.count == 1:
+        return 0, 1
+    os.environ |= {
+        "RANK": str(launch.rank),
+        "WORLD_SIZE": str(launch.count),
+        "MASTER_ADDR": launch.master_addr,
+        "MASTER_PORT": str(launch.master_port),
+    }
+    if launch.rank != 0:
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open till the end
+        sys.excepthook = lambda *error: traceback.print_exception(*error, file=sys.__stderr__)
+    where = f"{launch.master_addr}, port {launch.master_port} (MASTER_ADDR, MASTER_PORT)"
+    try:
+        store, _, _ = next(dist.rendezvous("env://", timeout=MEETING))
+        if store.add(f"process {launch.rank}", 1) > 1:
+            raise InputError(f"two processes have the number {launch.rank}; start them all with one launcher")
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        group_store = dist.PrefixStore("group", store)
+        dist.init_process_group(backend, store=group_store, rank=launch.rank, world_size=launch.count, timeout=WAITING)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"the {launch.count} processes did not meet at {where}: {_first_line(error)}") from error
+    errors.ending = _EndingTogether(store)
+    nodes = gather(os.uname().nodename)
+    return nodes[: launch.rank].count(nodes[launch.rank]), nodes.count(nodes[launch.rank])
+
+
+# ---- sharing out
+
+
+@contextmanager
+def shared_batch(rows):
+    """Gives this process its own of the `rows` of a batch, (batch,), for which `draw_rows` draws in the block."""
+    global _batch
+    size = len(rows)
+    own = slice(rank() * size // count(), (rank() + 1) * size // count())
+    _batch = size, own
+    try:
+        yield rows[own]
+    finally:
+        _batch = None
+
+
+def draw_rows(no_of_rows, draw):
+    """`draw(n)`, a tensor with n rows of random numbers: for all n rows of the running batch, of which this process's
+    own `no_of_rows` are returned, so that they are those that one process alone would draw for them."""
+    if _batch is None:
+        return draw(no_of_rows)
+    size, own = _batch
+    return draw(size)[own]
+
+
+def share_of_batch():
+    """This process's share of the running batch, a number up to 1."""
+    size, own = _batch
+    return (own.stop - own.start) / size
+
+
+def batch_size(no_of_rows):
+    """How many rows the running batch has in all processes, of which this one has `no_of_rows`."""
+    return no_of_rows if _batch is None else _batch[0]
+
+
+def in_turns(batches):
+    """Those of the `batches` of a test that are this process's: they take turns."""
+    return islice(batches, rank(), None, count())
+
+
+# ---- adding up and agreeing
+
+
+@contextmanager
+def _all_together():
+    """What the processes do together fails where one of them is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostProcessError(
+            f"another process of this run has ended, or its node is lost, so process {rank()} of {count()} ends too "
+            f"({_first_line(error)}); the state saved last is whole: the same command with --resume goes on from it"
+        ) from error
+
+
+def add_up(tensor):
+    """The sum of `tensor` over all processes, the same in each; gradients flow through."""
+    return _Sum.apply(tensor) if count() > 1 else tensor
+
+
+class _Sum(torch.autograd.Function):
+    # each process's result depends on each process's tensor, so its gradient is the sum of theirs
+
+    @staticmethod
+    def forward(ctx, tensor):
+        tensor = tensor.contiguous().clone()
+        with _all_together():
+            dist.all_reduce(tensor)
+        return tensor
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        return _Sum.forward(ctx, gradient)
+
+
+class GradientSums:
+    """Adds the gradients of `weights` up over all processes, each from the moment when the backward pass has made it.
+
+    One sum a tensor: DistributedDataParallel's buckets change after the first step, so that a resumed run would add in
+    another order.
+    """
+
+    def __init__(self, weights):
+        self._running = []
+        if count() > 1:
+            for weight in filter(lambda weight: weight.requires_grad, weights):
+                weight.register_post_accumulate_grad_hook(self._start)
+
+    def _start(self, weight):
+        with _all_together():
+            self._running.append(dist.all_reduce(weight.grad, async_op=True))
+
+    def wait(self):
+        """Waits for the sums, which then stand in the weights' `grad`."""
+        with _all_together():
+            for work in self._running:
+                work.wait()
+        self._running.clear()
+
+
+def largest(number):
+    """The largest of the processes' whole numbers; it does not wait for the device."""
+    if count() == 1:
+        return number
+    number = torch.tensor(number)
+    with _all_together():
+        dist.all_reduce(number, dist.ReduceOp.MAX)
+    return int(number)
+
+
+def gather(value):
+    """The processes' plain values, in a list."""
+    if count() == 1:
+        return [value]
+    values = [None] * count()
+    with _all_together():
+        dist.all_gather_object(values, value)
+    return values
+
+
+def wait_for_all():
+    """Waits until every process is here."""
+    largest(0)
+
+
+# ---- ending
+
+
+class _EndingTogether(errors.Ending):
+    """One process tells why the run ends, the first that knows; the others end with its status, in silence."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def well(self):
+        wait_for_all()
+        dist.destroy_process_group()
+
+    def badly(self, message, status):
+        sys.stdout.flush()
+        told = mine = f"{rank()} {status} {message}"
+        keeps_store, others = rank() == 0, count() - 1
+        try:
+            told = self.store.compare_set("why the run ends", "", mine).decode()
+            self.store.add("others who know", 0 if keeps_store else 1)
+        except RuntimeError:
+            pass  # who keeps the store is gone: each tells for itself
+        if told == mine:
+            print(message, file=sys.__stderr__, flush=True)
+        # closes the connections, so that those who wait for this process learn of its end
+        threading.Thread(target=dist.destroy_process_group, daemon=True).start()
+        end = time.monotonic() + 5
+        while keeps_store and time.monotonic() < end and self.store.add("others who know", 0) < others:
+            time.sleep(0.05)
+        # past the other threads, which may wait for processes that are gone
+        os._exit(int(told.split(" ", 2)[1]))
+
+
+def _first_line(error):
+    return str(error).partition("\n")[0]
