@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import islice
 
@@ -127,8 +127,8 @@ def _all_together():
         yield
     except RuntimeError as error:
         raise LostProcessError(
-            f"another process of this run has ended, or its node is lost, so process {rank()} of {count()} ends too "
-            f"({_first_line(error)}); the state saved last is whole: the same command with --resume goes on from it"
+            f"another process of this run has ended, so process {rank()} of {count()} ends too; "
+            "the state saved last is whole: the same command with --resume goes on from it"
         ) from error
 
 
@@ -207,33 +207,56 @@ def wait_for_all():
 
 
 class _EndingTogether(errors.Ending):
-    """One process tells why the run ends, the first that knows; the others end with its status, in silence."""
+    """The first process that knows why the run ends tells it; the others end with the same status, in silence.
+
+    They are told through the store, where a thread of each waits for it: they themselves may wait for a process that is
+    gone. Process 0 keeps the store (unless torchrun does), so it is the last to leave.
+    """
+
+    WHY = "why the run ends"
+    WELL = "it is done"
 
     def __init__(self, store):
         self.store = store
+        self.watcher = threading.Thread(target=self._watch, args=[store.clone()], daemon=True)
+        self.watcher.start()
 
     def well(self):
-        wait_for_all()
+        self.store.add("done", 1)
+        if rank() == 0:
+            while self.store.add("done", 0) < count():
+                time.sleep(0.02)
+            self.store.set(self.WHY, self.WELL)
+            self._wait_for_the_others()
+        self.watcher.join()
         dist.destroy_process_group()
 
     def badly(self, message, status):
         sys.stdout.flush()
         told = mine = f"{rank()} {status} {message}"
-        keeps_store, others = rank() == 0, count() - 1
+        with suppress(RuntimeError):  # the store is gone with process 0: each of the others tells for itself
+            told = self.store.compare_set(self.WHY, "", mine).decode()
+        if told != mine:
+            self.watcher.join()
+        print(message, file=sys.__stderr__, flush=True)
+        if rank() == 0:
+            self._wait_for_the_others()
+        os._exit(status)  # past the other threads, which may wait for processes that are gone
+
+    def _watch(self, store):
         try:
-            told = self.store.compare_set("why the run ends", "", mine).decode()
-            self.store.add("others who know", 0 if keeps_store else 1)
+            store.wait([self.WHY], timedelta(days=365))
+            told = store.get(self.WHY).decode()
+            store.add("others who know", rank() > 0)
         except RuntimeError:
-            pass  # who keeps the store is gone: each tells for itself
-        if told == mine:
-            print(message, file=sys.__stderr__, flush=True)
-        # closes the connections, so that those who wait for this process learn of its end
-        threading.Thread(target=dist.destroy_process_group, daemon=True).start()
-        end = time.monotonic() + 5
-        while keeps_store and time.monotonic() < end and self.store.add("others who know", 0) < others:
-            time.sleep(0.05)
-        # past the other threads, which may wait for processes that are gone
-        os._exit(int(told.split(" ", 2)[1]))
+            return
+        if told != self.WELL and not told.startswith(f"{rank()} "):
+            os._exit(int(told.split(" ", 2)[1]))
+
+    def _wait_for_the_others(self):
+        end = time.monotonic() + 5  # some may be gone
+        while time.monotonic() < end and self.store.add("others who know", 0) < count() - 1:
+            time.sleep(0.02)
 
 
 def _first_line(error):
