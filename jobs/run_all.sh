@@ -32,113 +32,68 @@ bash jobs/make_environment.sh requirements.txt
 python=$PWD/.venv/bin/python
 
 if [ -n "$imdb" ]; then
-    data=preprocessed_data
+    table=jobs/trials.csv
     trial=default
+    DATA=preprocessed_data
+    LANGUAGE_MODEL=3a/language.model
     preprocess=(--imdb "$imdb" ${glove:+--glove "$glove"})
-    all='' bow='' rnn='' words='' language='' fine_tuned='' lengths='' review_length=''
 else
-    data=preprocessed_data/sample
+    table=jobs/sample.csv
     trial=sample
+    DATA=preprocessed_data/sample
+    LANGUAGE_MODEL=3a/trials/sample/language.model
     preprocess=(--sample)
     glove=sample
-    all='--batch-size 50'
-    bow='--epochs 6'
-    rnn='--hidden-units 100 --epochs 8 --lr 0.003'
-    words='--vocab-size 1500'
-    language='--hidden-units 100 --epochs 6 --lr 0.005 --lr-drop-epoch 5'
-    # one small layer learns little under the handout's dropout
-    fine_tuned='--hidden-units 100 --epochs 12 --lr 0.003 --dropout 0'
-    lengths='--lengths 50 100 200'
-    review_length='--length 60'
 fi
+. jobs/functions.sh
 
-# is_current TARGET SOURCE...: the target is there and no older than any source
-is_current() {
-    local target=$1 source
-    [ -e "$target" ] || return 1
-    shift
-    for source; do
-        [ ! "$source" -nt "$target" ] || return 1
-    done
-}
-
-folder() {
-    if [ "$trial" = default ]; then echo "$1"; else echo "$1/trials/$trial"; fi
-}
-
-# train PART SCRIPT MODEL SOURCE OPTION...
-train() {
-    local part=$1 script=$2 model=$3 source=$4 to resume=''
-    to=$(folder "$part")
-    shift 4
-    if is_current "$to/$model" "$source"; then
-        echo "== $part: trained already"
-        return
-    fi
-    if is_current "$to/${model%.model}.state" "$source"; then resume=--resume; fi
-    echo "== $part: $script"
-    "$python" "$part/$script" --data "$data" --trial "$trial" $resume "$@"
-}
-
-# record NAME SOURCE COMMAND...: shows what the command prints, and keeps it in the file NAME
+# record NAME SOURCE COMMAND...: does what `keep` does, unless the file NAME is current; then shows it
 record() {
-    local to=$1 source=$2
-    shift 2
-    if ! is_current "$to" "$source"; then
-        "$@" | tee "$to.part"
-        mv "$to.part" "$to"
+    if is_current "$1" "$2"; then
+        cat "$1"
     else
-        cat "$to"
+        keep "$1" "${@:3}"
     fi
 }
 
-# evaluate PART SCRIPT MODEL OPTION...
-evaluate() {
-    local part=$1 script=$2 model
-    model=$(folder "$part")/$3
-    shift 3
-    echo "== $part: $script"
-    record "$(folder "$part")/test.txt" "$model" "$python" "$part/$script" --data "$data" --model "$model" "$@"
-}
-
-if is_current "$data/imdb_test_labels.npy" && { [ -z "$glove" ] || is_current "$data/imdb_test_glove.txt"; }; then
+if is_current "$DATA/imdb_test_labels.npy" && { [ -z "$glove" ] || is_current "$DATA/imdb_test_glove.txt"; }; then
     echo "== preprocessing: done already"
 else
     echo "== preprocessing"
-    "$python" preprocess_data.py "${preprocess[@]}" --output "$data"
+    "$python" preprocess_data.py "${preprocess[@]}" --output "$DATA"
 fi
 
-# the options are lists of words
-# shellcheck disable=SC2086
-{
-    train 1a BOW_sentiment_analysis.py BOW.model "$data/imdb_train.txt" $all $bow $words
-    evaluate 1a BOW_test.py BOW.model
-    if [ -n "$glove" ]; then
-        train 1b BOW_sentiment_analysis.py BOW.model "$data/imdb_train_glove.txt" $all $bow
-        evaluate 1b BOW_test.py BOW.model
+while IFS=, read -r part name options test_options _ <&3; do
+    [ "$name" = "$trial" ] || continue
+    [[ $part != [12]b || -n $glove ]] || continue
+    describe "$part"
+    to=$(folder "$part" "$trial")
+    mkdir -p "$to"
+    # the options are lists of words
+    # shellcheck disable=SC2046,SC2086
+    if [ "$part" = 3b ]; then
+        echo "== 3b: generate_review.py"
+        record "$to/reviews.txt" "$source" \
+            "$python" 3b/generate_review.py --data "$DATA" --model "$LANGUAGE_MODEL" $options
+    else
+        if is_current "$to/$model" "$source"; then
+            echo "== $part: trained already"
+        else
+            echo "== $part: $train_script"
+            "$python" "$part/$train_script" --data "$DATA" --trial "$trial" \
+                $([ "$part" != 3c ] || echo --language-model "$LANGUAGE_MODEL") \
+                $(resume "$to/${model%.model}.state" "$source") $options
+        fi
+        echo "== $part: $test_script"
+        record "$to/test.txt" "$to/$model" \
+            "$python" "$part/$test_script" --data "$DATA" --model "$to/$model" $test_options
     fi
-    train 2a RNN_sentiment_analysis.py rnn.model "$data/imdb_train.txt" $all $rnn $words
-    evaluate 2a RNN_test.py rnn.model $lengths
-    if [ -n "$glove" ]; then
-        train 2b RNN_sentiment_analysis.py rnn.model "$data/imdb_train_glove.txt" $all $rnn
-        evaluate 2b RNN_test.py rnn.model $lengths
-    fi
-    language_model=$(folder 3a)/language.model
-    train 3a train_language_model.py language.model "$data/imdb_train.txt" $all $language $words
-    evaluate 3a RNN_language_test.py language.model $lengths
-    echo "== 3b: generate_review.py"
-    mkdir -p "$(folder 3b)"
-    record "$(folder 3b)/reviews.txt" "$language_model" \
-        "$python" 3b/generate_review.py --data "$data" --model "$language_model" $review_length
-    train 3c RNN_sentiment_analysis.py rnn.model "$language_model" \
-        $all $fine_tuned $words --language-model "$language_model"
-    evaluate 3c RNN_test.py rnn.model $lengths
-}
+done 3< <(trials "$table")
 
 echo
 echo "part  test accuracy"
 for part in 1a 1b 2a 2b 3a 3c; do
-    [ -e "$(folder $part)/test.txt" ] || continue
+    [ -e "$(folder "$part" "$trial")/test.txt" ] || continue
     # a line is [length] accuracy loss seconds, and perplexity for 3a
     awk -v part=$part '
         { length_of = NF > 3 ? $1 : 0; accuracy = NF > 3 ? $2 : $1 }
@@ -148,5 +103,5 @@ for part in 1a 1b 2a 2b 3a 3c; do
             if (best_length) printf "   at length %d", best_length
             if (perplexity) printf " (of the words), perplexity %s", perplexity
             print ""
-        }' "$(folder $part)/test.txt"
+        }' "$(folder "$part" "$trial")/test.txt"
 done

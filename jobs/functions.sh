@@ -1,0 +1,51 @@
+# What run_all.sh, submit_all.sh and the PBS files share; they run in the top directory. DATA and LANGUAGE_MODEL are set.
+# shellcheck shell=bash
+
+# is_current TARGET SOURCE...: the target is there and no older than any source
+is_current() {
+    local target=$1 source
+    [ -e "$target" ] || return 1
+    shift
+    for source; do
+        [ ! "$source" -nt "$target" ] || return 1
+    done
+}
+
+# folder PART TRIAL: where the trial's results go
+folder() {
+    if [ "$2" = default ]; then echo "$1"; else echo "$1/trials/$2"; fi
+}
+
+# resume STATE SOURCE: the option --resume, unless there is no state, or one older than what it was trained on
+resume() {
+    if is_current "$1" "$2"; then echo --resume; fi
+}
+
+# keep NAME COMMAND...: shows what the command prints, and keeps it in the file NAME
+keep() {
+    local to=$1
+    shift
+    "$@" | tee "$to.part"
+    mv "$to.part" "$to"
+}
+
+# describe PART: sets train_script, test_script, model and source, the file that the model is made from
+# shellcheck disable=SC2034 # those who call it use them
+describe() {
+    source=$DATA/imdb_train.txt
+    case $1 in
+        1a | 1b) train_script=BOW_sentiment_analysis.py test_script=BOW_test.py model=BOW.model ;;
+        2a | 2b | 3c) train_script=RNN_sentiment_analysis.py test_script=RNN_test.py model=rnn.model ;;
+        3a) train_script=train_language_model.py test_script=RNN_language_test.py model=language.model ;;
+        3b) train_script='' test_script=generate_review.py model='' source=$LANGUAGE_MODEL ;;
+    esac
+    case $1 in
+        1b | 2b) source=$DATA/imdb_train_glove.txt ;;
+        3c) source=$LANGUAGE_MODEL ;;
+    esac
+}
+
+# trials TABLE: the lines of a table of trials, "part,trial,options,test options,what it shows", but for its heading
+trials() {
+    tail -n +2 "$1" | tr -d '"\r'
+}
