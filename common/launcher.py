@@ -53,7 +53,8 @@ def find_launch():
                 f"{rank_name} is {rank}, but {count_name} is {count}: the processes are numbered from 0 to "
                 f"{count - 1}; start them all with one launcher"
             )
-        local_count = _number(local_count_name, 1) if local_count_name in environment else None
+        has_local_count = local_count_name is not None and local_count_name in environment
+        local_count = _number(local_count_name, 1) if has_local_count else None
         if local_count is not None and local_count > count:
             raise InputError(f"{local_count_name} is {local_count}, but {count_name} is only {count}")
         port = _number("MASTER_PORT", 1) if "MASTER_PORT" in environment else _port_of_job()

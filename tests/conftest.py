@@ -19,6 +19,7 @@ import pytest
 import torch
 
 REPO = Path(__file__).resolve().parent.parent
+STAND_INS = REPO / "tests" / "stand_ins"
 sys.path.insert(0, str(REPO))
 
 # a machine's own NLTK data must not decide what the tests see, nor may NLTK ask a server: the proxy refuses it

@@ -7,4 +7,5 @@ cd "$(dirname "$0")/.."
 bash jobs/make_environment.sh tests/requirements.txt
 .venv/bin/ruff format --check .
 .venv/bin/ruff check .
+.venv/bin/shellcheck -x jobs/*.sh jobs/*.pbs tests/*.sh tests/stand_ins/module_init .ci/run
 .venv/bin/python -m pytest "$@"

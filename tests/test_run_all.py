@@ -3,51 +3,9 @@
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
-from conftest import REPO, refused, run_here
-
-# in the place of Python: writes its arguments to the file "log", makes the files that a script makes, prints what it
-# prints; the script named by FAIL fails, a training only after its state is saved
-STAND_IN = f"""#!{sys.executable}
-import os, sys
-from pathlib import Path
-
-script, *options = sys.argv[1:]
-with open("log", "a") as log:
-    print(script, *options, file=log)
-
-def option(name, default=None):
-    return options[options.index(name) + 1] if name in options else default
-
-fails = os.environ.get("FAIL") == script
-if script == "preprocess_data.py":
-    output = Path(option("--output"))
-    output.mkdir(parents=True, exist_ok=True)
-    for split in ("train", "test"):
-        (output / f"imdb_{{split}}.txt").touch()
-        if "--sample" in options or "--glove" in options:
-            (output / f"imdb_{{split}}_glove.txt").touch()
-        (output / f"imdb_{{split}}_labels.npy").touch()
-elif "--trial" in options:
-    trial = option("--trial")
-    folder = Path(script).parent / ("." if trial == "default" else f"trials/{{trial}}")
-    folder.mkdir(parents=True, exist_ok=True)
-    name = {{"1": "BOW", "2": "rnn"}}.get(script[0], "language" if script[:2] == "3a" else "rnn")
-    (folder / f"{{name}}.state").touch()
-    if not fails:
-        (folder / f"{{name}}.model").touch()
-elif script[:2] in ("1a", "1b"):
-    print("87.50 0.3100 0.1234")
-elif script[:2] == "3b":
-    print("a film that")
-elif script[:2] == "3a":
-    print("50 25.00 4.0000 1.0000 54.60", "100 26.50 3.9000 2.0000 49.40", sep="\\n")
-elif script != "-m":
-    print("50 70.00 0.6000 1.0000", "400 88.25 0.3000 4.0000", "500 88.00 0.2900 5.0000", sep="\\n")
-sys.exit(1 if fails else 0)
-"""
+from conftest import REPO, STAND_INS, refused, run_here
 
 PREPROCESSING = "preprocess_data.py"
 STEPS_1A = ["1a/BOW_sentiment_analysis.py", "1a/BOW_test.py"]
@@ -69,19 +27,14 @@ part  test accuracy
 """
 
 
-def make_stand_in(path):
-    path.parent.mkdir(parents=True)
-    path.write_text(STAND_IN)
-    path.chmod(0o755)
-
-
 @pytest.fixture
 def tree(tmp_path):
     """A tree with jobs/, requirements and a stand-in for the environment's Python, and a corpus beside it."""
     tree = tmp_path / "tree"
     shutil.copytree(REPO / "jobs", tree / "jobs")
     shutil.copy(REPO / "requirements.txt", tree)
-    make_stand_in(tree / ".venv" / "bin" / "python")
+    (tree / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(STAND_INS / "python", tree / ".venv" / "bin")
     (tmp_path / "aclImdb").mkdir()
     (tmp_path / "glove.txt").touch()
     return tree

@@ -1,0 +1,407 @@
+"""The PBS jobs, with stand-ins for qsub, qstat, qalter, aprun, module and Python: what runs, when, in which order."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import PARTS, REPO, STAND_INS, TINY, refused, run_here
+from stand_ins.pbs import ENDED_BADLY, run_jobs
+from test_run_all import (
+    ALL_STEPS,
+    PREPROCESSING,
+    STEPS_1A,
+    STEPS_2A,
+    TRAIN_3A,
+)
+
+AFTER_3A = {"3b": ["3b/generate_review.py"], "3c": ["3c/RNN_sentiment_analysis.py", "3c/RNN_test.py"]}
+PBS_FILES = sorted(path.name for path in (REPO / "jobs").glob("*.pbs"))
+
+
+class Cluster:
+    """A tree with jobs/ and a stand-in for Python, and a PBS of its own."""
+
+    def __init__(self, folder):
+        self.tree = folder / "tree"
+        self.spool = folder / "spool"
+        self.spool.mkdir()
+        shutil.copytree(REPO / "jobs", self.tree / "jobs")
+        (self.tree / ".venv" / "bin").mkdir(parents=True)
+        shutil.copy(STAND_INS / "python", self.tree / ".venv" / "bin")
+        (folder / "bin").mkdir()
+        shutil.copy(STAND_INS / "aprun", folder / "bin")
+        for name in ("qsub", "qstat", "qalter"):
+            (folder / "bin" / name).write_text(f"#!{sys.executable}\n{(STAND_INS / 'pbs.py').read_text()}")
+            (folder / "bin" / name).chmod(0o755)
+        self.environment = {
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "PBS_SPOOL": str(self.spool),
+            "MODULES_INIT": str(STAND_INS / "module_init"),
+            "MODULE_LOG": str(folder / "modules"),
+        }
+
+    def call(self, *command, cwd=None, **environment):
+        return subprocess.run(
+            command,
+            cwd=cwd or self.tree,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**self.environment, **environment},
+        )
+
+    def submit_all(self, *arguments, **environment):
+        return self.call("bash", "jobs/submit_all.sh", *arguments, **environment)
+
+    def run(self, **environment):
+        """Runs what can run; returns the jobs by name, and what Python was given, lines of script and options."""
+        (self.tree / "log").unlink(missing_ok=True)
+        jobs = run_jobs(self.spool, {**self.environment, **environment})
+        log = self.tree / "log"
+        return {job["name"]: job for job in jobs}, log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    return Cluster(tmp_path)
+
+
+def succeed(done):
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def scripts(calls):
+    return [call.split()[0] for call in calls]
+
+
+def errors(cluster, job):
+    return (cluster.tree / job["error"]).read_text()
+
+
+# ------------------------------------------------------------------------------------------------ the files
+
+
+def test_there_is_a_file_for_each_part():
+    assert PBS_FILES == ["1a.pbs", "1b.pbs", "2a.pbs", "2b.pbs", "3a.pbs", "3b.pbs", "3c.pbs", "preprocess.pbs"]
+
+
+@pytest.mark.parametrize("name", PBS_FILES)
+def test_what_a_file_asks_for(name, cluster):
+    part = name.removesuffix(".pbs")
+    succeed(cluster.call("qsub", f"jobs/{name}"))
+    (job,) = cluster.run()[0].values()
+    assert job["name"] == f"imdb-{part}"
+    assert job["resources"]["nodes"] == "1:ppn=16:xk"
+    assert re.fullmatch(r"\d\d:\d\d:00", job["resources"]["walltime"])
+    assert (job["output"], job["error"]) == (f"imdb-{part}.out", f"imdb-{part}.err")
+    assert job["mail"] == "ae"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_is_trained_and_tested(part, cluster):
+    train, test, model = PARTS[part]
+    succeed(cluster.call("qsub", f"jobs/{part}.pbs"))
+    jobs, calls = cluster.run()
+    assert jobs[f"imdb-{part}"]["status"] == 0, errors(cluster, jobs[f"imdb-{part}"])
+    language_model = " --language-model 3a/language.model" if part == "3c" else ""
+    launch = " ALPS_APP_PE=0 WORLD_SIZE=1"
+    assert calls == [
+        f"{part}/{train} --data preprocessed_data --trial default{language_model}{launch}",
+        f"{part}/{test} --data preprocessed_data --model {part}/{model}{launch}",
+    ]
+    printed = (cluster.tree / f"imdb-{part}.out").read_text()
+    assert (cluster.tree / part / "test.txt").read_text() == printed != ""
+    assert (cluster.tree.parent / "modules").read_text() == "module load cudatoolkit\n"
+
+
+def test_options_reach_a_job(cluster):
+    options = "TRIAL=wide,DATA=elsewhere,ARGS=--hidden-units 2000 --epochs 3,TEST_ARGS=--batch-size 50"
+    # from the folder of the jobs too
+    succeed(cluster.call("qsub", "-v", options, "1a.pbs", cwd=cluster.tree / "jobs"))
+    _, calls = cluster.run()
+    assert calls[0].startswith(f"{STEPS_1A[0]} --data elsewhere --trial wide --hidden-units 2000 --epochs 3 ")
+    assert calls[1].startswith(f"{STEPS_1A[1]} --data elsewhere --model 1a/trials/wide/BOW.model --batch-size 50 ")
+    assert (cluster.tree / "1a/trials/wide/test.txt").exists()
+    assert (cluster.tree / "jobs/imdb-1a.out").exists()
+
+
+def test_another_cluster(cluster):
+    settings = "MODULES=,LAUNCHER=,PYTHON=other-python"
+    shutil.copy(STAND_INS / "python", cluster.tree.parent / "bin" / "other-python")
+    succeed(cluster.call("qsub", "-v", settings, "jobs/2a.pbs"))
+    jobs, calls = cluster.run()
+    assert jobs["imdb-2a"]["status"] == 0
+    assert calls[0] == f"{STEPS_2A[0]} --data preprocessed_data --trial default WORLD_SIZE=1"
+    assert not (cluster.tree.parent / "modules").exists()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_job_fails_when_its_script_fails(part, cluster):
+    train, test, _ = PARTS[part]
+    for fail, calls_before in ((train, [train]), (test, [train, test])):
+        succeed(cluster.call("qsub", f"jobs/{part}.pbs"))
+        jobs, calls = cluster.run(FAIL=f"{part}/{fail}")
+        assert jobs[f"imdb-{part}"]["status"] == 1
+        assert scripts(calls) == [f"{part}/{script}" for script in calls_before]
+        assert not (cluster.tree / part / "test.txt").exists()
+
+
+@pytest.mark.parametrize("fail", [PREPROCESSING, "3b/generate_review.py"])
+def test_the_other_jobs_fail_too(fail, cluster):
+    part = "3b" if "3b" in fail else "preprocess"
+    succeed(cluster.call("qsub", f"jobs/{part}.pbs"))
+    assert cluster.run(FAIL=fail)[0][f"imdb-{part}"]["status"] == 1
+    assert not list(cluster.tree.glob("3b/*.txt"))
+
+
+def test_a_training_that_was_cut_off_goes_on(cluster):
+    for expected in (False, True):
+        succeed(cluster.call("qsub", "jobs/2a.pbs"))
+        _, calls = cluster.run(FAIL=STEPS_2A[0])
+        assert ("--resume" in calls[0].split()) == expected
+    # but not with other data
+    (cluster.tree / "preprocessed_data").mkdir()
+    (cluster.tree / "preprocessed_data" / "imdb_train.txt").touch()
+    succeed(cluster.call("qsub", "jobs/2a.pbs"))
+    assert "--resume" not in cluster.run()[1][0].split()
+
+
+def test_several_nodes(cluster):
+    succeed(cluster.call("qsub", "-l", "nodes=4:ppn=16:xk", "-v", "NODES=4", "jobs/3a.pbs"))
+    jobs, calls = cluster.run()
+    assert jobs["imdb-3a"]["status"] == 0
+    trained = sorted(call for call in calls if call.startswith(TRAIN_3A))
+    assert [call.split("default ")[1] for call in trained] == [
+        f"ALPS_APP_PE={number} WORLD_SIZE=4 MASTER_ADDR=nid00007" for number in range(4)
+    ]
+
+
+def test_a_real_training_on_two_nodes(cluster, sample_data):
+    for name in ("1a", "common"):
+        shutil.copytree(REPO / name, cluster.tree / name, ignore=shutil.ignore_patterns("*.model", "*.state", "trials"))
+    options = f"NODES=2,MASTER_ADDR=127.0.0.1,PYTHON={sys.executable},DATA={sample_data},ARGS={TINY['1a']}"
+    succeed(cluster.call("qsub", "-l", "nodes=2:ppn=16:xk", "-v", f"{options} --device cpu", "jobs/1a.pbs"))
+    jobs, _ = cluster.run(OMP_NUM_THREADS="1")
+    assert jobs["imdb-1a"]["status"] == 0, errors(cluster, jobs["imdb-1a"])
+    assert "running 2 processes" in errors(cluster, jobs["imdb-1a"])
+    lines = (cluster.tree / "imdb-1a.out").read_text().splitlines()
+    # three epochs with their tests, and the test
+    assert len(lines) == 7
+    assert lines[-2].split()[:2] == lines[-1].split()[:2]
+
+
+# ------------------------------------------------------------------------------------ 3a and its walltime
+
+CUT_OFF = ["-l", "walltime=00:00:02", "-v", "STOP_BEFORE=1"]
+
+
+def test_a_training_longer_than_its_walltime(cluster):
+    first = succeed(cluster.call("qsub", *CUT_OFF, "jobs/3a.pbs")).strip()
+    for part in ("3b", "3c"):
+        succeed(cluster.call("qsub", "-W", f"depend=afterok:{first}", f"jobs/{part}.pbs"))
+    jobs, calls = cluster.run(SLOW=TRAIN_3A)
+    assert scripts(calls) == [TRAIN_3A, TRAIN_3A, "3a/RNN_language_test.py", *AFTER_3A["3b"], *AFTER_3A["3c"]]
+    assert ["--resume" in call.split() for call in calls[:2]] == [False, True]
+    assert {job["status"] for job in jobs.values()} == {0}
+    successor = jobs["imdb-3a"]
+    assert successor["resources"] == {"nodes": "1:ppn=16:xk", "walltime": "00:00:02"}
+    assert successor["variables"]["MORE_JOBS"] == "9"
+    assert successor["depends_on"] == ["afterany", first]
+    for part in ("3b", "3c"):
+        assert jobs[f"imdb-{part}"]["depends_on"] == ["afterok", successor["id"]]
+    assert "4.bw goes on" in (cluster.tree / "imdb-3a.out").read_text()
+
+
+def test_the_successor_has_the_same_settings(cluster):
+    command = ["qsub", "-l", "walltime=00:00:02", "-l", "nodes=2:ppn=16:xk", "-N", "small"]
+    settings = "STOP_BEFORE=1,NODES=2,TRIAL=small,ARGS=--hidden-units 300 --epochs 2,TEST_ARGS=--lengths 50"
+    succeed(cluster.call(*command, "-v", settings, "jobs/3a.pbs"))
+    jobs, calls = cluster.run(SLOW=TRAIN_3A)
+    assert jobs["small"]["resources"] == {"nodes": "2:ppn=16:xk", "walltime": "00:00:02"}
+    assert jobs["small"]["status"] == 0
+    assert [call for call in calls if "--resume --hidden-units 300 --epochs 2" in call and "WORLD_SIZE=2" in call]
+    assert "--lengths 50" in calls[-1]
+
+
+def test_it_does_not_submit_itself_for_ever(cluster):
+    succeed(cluster.call("qsub", *CUT_OFF[:-1], "STOP_BEFORE=1,MORE_JOBS=0", "jobs/3a.pbs"))
+    succeed(cluster.call("qsub", "-W", "depend=afterok:1.bw", "jobs/3c.pbs"))
+    jobs, _ = cluster.run(SLOW=TRAIN_3A)
+    assert jobs["imdb-3a"]["status"] == 1
+    assert jobs["imdb-3c"]["status"] == ENDED_BADLY
+    assert "MORE_JOBS is used up" in errors(cluster, jobs["imdb-3a"])
+
+
+def test_a_walltime_that_is_too_short(cluster):
+    succeed(cluster.call("qsub", "-l", "walltime=00:05:00", "jobs/3a.pbs"))
+    jobs, calls = cluster.run()
+    assert jobs["imdb-3a"]["status"] == 2
+    assert calls == []
+    assert "error: the walltime 00:05:00 leaves nothing" in errors(cluster, jobs["imdb-3a"])
+
+
+# ---------------------------------------------------------------------------------------------- submit_all.sh
+
+
+def test_everything_in_the_right_order(cluster):
+    printed = succeed(cluster.submit_all("--sample"))
+    jobs, calls = cluster.run()
+    assert {job["status"] for job in jobs.values()} == {0}
+    assert scripts(calls) == ALL_STEPS
+    ids = {name: job["id"] for name, job in jobs.items()}
+    for part in ("1a", "1b", "2a", "2b", "3a"):
+        assert jobs[f"imdb-{part}-sample"]["depends_on"] == ["afterok", ids["imdb-preprocess"]]
+    for part in ("3b", "3c"):
+        assert jobs[f"imdb-{part}-sample"]["depends_on"] == ["afterok", ids["imdb-3a-sample"]]
+    assert jobs["imdb-preprocess"]["depends_on"] is None
+    assert printed.splitlines()[:2] == ["preprocess-default 1.bw", "1a-sample 2.bw"]
+    assert all("--data preprocessed_data/sample " in call for call in calls[1:])
+    # the same options as in run_all.sh
+    assert "--language-model 3a/trials/sample/language.model --batch-size 50 --hidden-units 100" in calls[-2]
+    assert "--length 60" in calls[ALL_STEPS.index("3b/generate_review.py")]
+
+    # and nothing twice
+    printed = succeed(cluster.submit_all("--sample"))
+    assert printed.splitlines() == [f"{part}-sample done already" for part in [*PARTS, "3b"] if part != "3c"] + [
+        "3c-sample done already"
+    ]
+    assert cluster.run()[1] == []
+
+
+def test_the_options_are_known(cluster, tmp_path, monkeypatch):
+    (cluster.tree.parent / "aclImdb").mkdir()
+    (cluster.tree.parent / "glove.txt").touch()
+    succeed(cluster.submit_all("--imdb", "../aclImdb", "--glove", "../glove.txt", "--trials", "all"))
+    jobs, calls = cluster.run()
+    assert {job["status"] for job in jobs.values()} == {0}
+    assert calls[0].startswith(f"{PREPROCESSING} --output preprocessed_data --imdb {tmp_path}/aclImdb --glove")
+    rows = (REPO / "jobs" / "trials.csv").read_text().splitlines()[1:]
+    assert len(calls) == 1 + sum(1 if row.startswith("3b") else 2 for row in rows)
+    monkeypatch.chdir(tmp_path)
+    for call in calls[1:]:
+        script, *options = call.split(" ALPS")[0].split()
+        # no more is wrong than that there is no such data here
+        refused(run_here(script, *options), "does not exist")
+
+
+@pytest.mark.parametrize(
+    ("fail", "held_back"),
+    [
+        (PREPROCESSING, ["1a", "1b", "2a", "2b", "3a", "3b", "3c"]),
+        (TRAIN_3A, ["3b", "3c"]),
+        ("3a/RNN_language_test.py", ["3b", "3c"]),
+        (STEPS_1A[0], []),
+    ],
+)
+def test_a_failing_job_holds_back_what_depends_on_it(fail, held_back, cluster):
+    succeed(cluster.submit_all("--sample"))
+    jobs, _ = cluster.run(FAIL=fail)
+    assert [name for name, job in jobs.items() if job["status"] == ENDED_BADLY] == [
+        f"imdb-{part}-sample" for part in held_back
+    ]
+    assert [job["status"] for job in jobs.values()].count(1) == 1
+    # submitted once more, it goes on from there
+    succeed(cluster.submit_all("--sample"))
+    jobs, calls = cluster.run()
+    assert [step for step in ALL_STEPS if step in scripts(calls)] == scripts(calls)
+    assert (cluster.tree / "3c/trials/sample/test.txt").exists()
+
+
+# a file that is newer than what was made from it: the jobs that are submitted again
+NEWER = {
+    "preprocessed_data/sample/imdb_train.txt": ["1a", "2a", "3a", "3b", "3c"],
+    "preprocessed_data/sample/imdb_train_glove.txt": ["1b", "2b"],
+    "1a/trials/sample/BOW.model": ["1a"],
+    "3a/trials/sample/language.model": ["3a", "3b", "3c"],
+    "3c/trials/sample/rnn.model": ["3c"],
+}
+
+
+@pytest.mark.parametrize(("newer", "parts"), NEWER.items())
+def test_what_is_older_than_its_source_is_submitted_again(newer, parts, cluster):
+    succeed(cluster.submit_all("--sample"))
+    cluster.run()
+    (cluster.tree / newer).touch()
+    printed = succeed(cluster.submit_all("--sample"))
+    assert [line[:2] for line in printed.splitlines() if "done already" not in line] == parts
+
+
+def test_parts_and_trials(cluster):
+    (cluster.tree / "preprocessed_data").mkdir()
+    for name in ("imdb_train.txt", "imdb_test_labels.npy"):
+        (cluster.tree / "preprocessed_data" / name).touch()
+    printed = succeed(cluster.submit_all("--trials", "default,overfits,long", "1a", "2a"))
+    assert [line.split()[0] for line in printed.splitlines()] == ["1a-default", "1a-overfits", "2a-default", "2a-long"]
+    jobs, calls = cluster.run()
+    # no longer than Torque allows
+    assert list(jobs) == ["imdb-1a-default", "imdb-1a-overfit", "imdb-2a-default", "imdb-2a-long"]
+    assert scripts(calls) == [*STEPS_1A, *STEPS_1A, *STEPS_2A, *STEPS_2A]
+    assert "--trial overfits --hidden-units 2000 --hidden-layers 3 --dropout 0" in calls[2]
+    assert (cluster.tree / "2a/trials/long/test.txt").exists()
+
+
+def test_what_cannot_run_is_not_submitted(cluster):
+    (cluster.tree / "preprocessed_data").mkdir()
+    for name in ("imdb_train.txt", "imdb_test_labels.npy"):
+        (cluster.tree / "preprocessed_data" / name).touch()
+    done = cluster.submit_all("1b", "3c")
+    assert succeed(done) == ""
+    assert done.stderr.splitlines() == [
+        "1b-default not submitted, there is no preprocessed_data/imdb_train_glove.txt: give --glove FILE",
+        "3c-default not submitted, there is no 3a/language.model: submit 3a too",
+    ]
+
+
+def test_a_new_trial_is_a_line_in_the_table(cluster):
+    succeed(cluster.submit_all("--sample", "1a"))
+    cluster.run()
+    with open(cluster.tree / "jobs" / "sample.csv", "a") as table:
+        table.write('1a,sample,"--epochs 1",,more\r\n')
+    (cluster.tree / "1a/trials/sample/test.txt").unlink()
+    succeed(cluster.submit_all("--sample", "1a"))
+    assert " --epochs 1 ALPS" in cluster.run()[1][-2]
+
+
+def test_nodes_of_all_parts(cluster):
+    succeed(cluster.submit_all("--sample", "1a", NODES="2"))
+    jobs, calls = cluster.run()
+    assert jobs["imdb-preprocess"]["resources"]["nodes"] == "1:ppn=16:xk"
+    assert jobs["imdb-1a-sample"]["resources"]["nodes"] == "2:ppn=16:xk"
+    assert "WORLD_SIZE=1" in calls[0]
+    assert "WORLD_SIZE=2" in calls[1]
+
+
+def test_a_dry_run_submits_nothing(cluster):
+    without_qsub = f"{REPO / 'no-such-folder'}:/usr/bin:/bin"
+    printed = succeed(cluster.submit_all("--dry-run", "--sample", PATH=without_qsub)).splitlines()
+    assert len(printed) == 8
+    assert "qsub -N imdb-preprocess " in printed[0]
+    assert "-W depend=afterok:<3a-sample> " in printed[-1]
+    assert printed[-1].endswith(" jobs/3c.pbs")
+    assert cluster.run()[0] == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--colour"], "--colour is no option and no part"),
+        (["4a"], "4a is no option and no part"),
+        (["--trials"], "--trials needs a value"),
+        (["--trials", "default,nix"], "jobs/trials.csv has no trial nix"),
+        (["--glove", "jobs"], "--glove goes with --imdb"),
+        (["--sample", "--imdb", "jobs"], "--sample goes with neither"),
+        ([], "nothing in preprocessed_data"),
+    ],
+)
+def test_bad_usage(arguments, words, cluster):
+    refused(cluster.submit_all(*arguments), words, "usage: bash jobs/submit_all.sh")
+    assert cluster.run()[0] == {}
+
+
+def test_without_a_cluster(cluster):
+    refused(cluster.submit_all("--sample", PATH="/usr/bin:/bin"), "no qsub", "--dry-run")
