@@ -64,6 +64,7 @@ def meet():
     where = f"{launch.master_addr}, port {launch.master_port} (MASTER_ADDR, MASTER_PORT)"
     try:
         store, _, _ = next(dist.rendezvous("env://", timeout=MEETING))
+        errors.ending = _EndingTogether(store, launch)
         if store.add(f"process {launch.rank}", 1) > 1:
             raise InputError(f"two processes have the number {launch.rank}; start them all with one launcher")
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -71,7 +72,6 @@ def meet():
         dist.init_process_group(backend, store=group_store, rank=launch.rank, world_size=launch.count, timeout=WAITING)
     except (RuntimeError, ValueError) as error:
         raise InputError(f"the {launch.count} processes did not meet at {where}: {_first_line(error)}") from error
-    errors.ending = _EndingTogether(store)
     nodes = gather(os.uname().nodename)
     return nodes[: launch.rank].count(nodes[launch.rank]), nodes.count(nodes[launch.rank])
 
@@ -216,15 +216,16 @@ class _EndingTogether(errors.Ending):
     WHY = "why the run ends"
     WELL = "it is done"
 
-    def __init__(self, store):
+    def __init__(self, store, launch):
         self.store = store
+        self.rank, self.count = launch[:2]
         self.watcher = threading.Thread(target=self._watch, args=[store.clone()], daemon=True)
         self.watcher.start()
 
     def well(self):
         self.store.add("done", 1)
-        if rank() == 0:
-            while self.store.add("done", 0) < count():
+        if self.rank == 0:
+            while self.store.add("done", 0) < self.count:
                 time.sleep(0.02)
             self.store.set(self.WHY, self.WELL)
             self._wait_for_the_others()
@@ -233,13 +234,13 @@ class _EndingTogether(errors.Ending):
 
     def badly(self, message, status):
         sys.stdout.flush()
-        told = mine = f"{rank()} {status} {message}"
+        told = mine = f"{self.rank} {status} {message}"
         with suppress(RuntimeError):  # the store is gone with process 0: each of the others tells for itself
             told = self.store.compare_set(self.WHY, "", mine).decode()
         if told != mine:
             self.watcher.join()
         print(message, file=sys.__stderr__, flush=True)
-        if rank() == 0:
+        if self.rank == 0:
             self._wait_for_the_others()
         os._exit(status)  # past the other threads, which may wait for processes that are gone
 
@@ -247,15 +248,15 @@ class _EndingTogether(errors.Ending):
         try:
             store.wait([self.WHY], timedelta(days=365))
             told = store.get(self.WHY).decode()
-            store.add("others who know", rank() > 0)
+            store.add("others who know", self.rank > 0)
         except RuntimeError:
             return
-        if told != self.WELL and not told.startswith(f"{rank()} "):
+        if told != self.WELL and not told.startswith(f"{self.rank} "):
             os._exit(int(told.split(" ", 2)[1]))
 
     def _wait_for_the_others(self):
         end = time.monotonic() + 5  # some may be gone
-        while time.monotonic() < end and self.store.add("others who know", 0) < count() - 1:
+        while time.monotonic() < end and self.store.add("others who know", 0) < self.count - 1:
             time.sleep(0.02)
 
 

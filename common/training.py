@@ -202,8 +202,9 @@ class Training:
 
     def _end_if_asked(self):
         """Saves the state and ends the run, if a signal came to one of the processes."""
-        self._signal = processes.largest(self._signal)
-        if self._signal:
+        asked = processes.largest(self._signal)  # meanwhile one may come, and count at the next batch
+        if asked:
+            self._signal = asked
             self._save(self._place())
             processes.wait_for_all()  # a launcher may kill all when the first ends
             raise self._interruption()

@@ -1,0 +1,377 @@
+"""Trainings and tests in several processes, on the CPU with gloo: the same result as in one, and how they end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ENVIRONMENT, PARTS, REPO, TINY, read_model, succeed, train
+from test_resume import same_run, without_times
+
+from common.checkpoints import load_checkpoint
+from common.errors import InputError
+from common.files import sole_use
+from common.launcher import LAUNCHERS, Launch, find_launch
+
+# ---------------------------------------------------------------------------------------------- the launchers
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """A function that sets the environment to what the text "NAME=VALUE NAME=VALUE" says of launchers."""
+
+    def set_to(text):
+        for name in [name for names in LAUNCHERS.values() for name in names if name] + ["MASTER_ADDR", "MASTER_PORT"]:
+            monkeypatch.delenv(name, raising=False)
+        for pair in text.split():
+            monkeypatch.setenv(*pair.split("="))
+
+    return set_to
+
+
+ALONE = [
+    "",
+    "WORLD_SIZE=4",
+    "RANK=0 WORLD_SIZE=1 LOCAL_WORLD_SIZE=1",
+    "ALPS_APP_PE=0",
+    "SLURM_PROCID=0 SLURM_NTASKS=4",  # a batch script of Slurm, which starts one process
+]
+
+
+@pytest.mark.parametrize("text", ALONE)
+def test_a_process_alone(text, environment):
+    environment(text)
+    assert find_launch()[:2] == (0, 1)
+
+
+LAUNCHES = [
+    ("RANK=2 WORLD_SIZE=3 LOCAL_WORLD_SIZE=3 MASTER_ADDR=n1 MASTER_PORT=7", Launch(2, 3, "n1", 7)),
+    ("ALPS_APP_PE=1 WORLD_SIZE=2 MASTER_ADDR=nid00007 MASTER_PORT=7", Launch(1, 2, "nid00007", 7)),
+    ("OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_SIZE=2", Launch(1, 2, "127.0.0.1", None)),
+    ("PMI_RANK=0 PMI_SIZE=4 MPI_LOCALNRANKS=4", Launch(0, 4, "127.0.0.1", None)),
+    ("PMI_RANK=0 PMI_SIZE=4 MPI_LOCALNRANKS=2 MASTER_ADDR=n1", Launch(0, 4, "n1", None)),
+    ("SLURM_PROCID=3 SLURM_STEP_NUM_TASKS=4 SLURM_STEP_NODELIST=nid[007-009,012],x1", Launch(3, 4, "nid007", None)),
+    ("SLURM_PROCID=1 SLURM_STEP_NUM_TASKS=2 SLURM_STEP_NODELIST=gpu7,gpu9", Launch(1, 2, "gpu7", None)),
+    # the innermost launcher counts: torchrun under srun, mpirun under srun
+    ("RANK=1 WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1", Launch(1, 2, "127.0.0.1", None)),
+    (
+        "SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1 "
+        "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_SIZE=2",
+        Launch(1, 2, "127.0.0.1", None),
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), LAUNCHES)
+def test_launchers(text, expected, environment):
+    environment(text)
+    launch = find_launch()
+    assert launch[:3] == expected[:3]
+    assert launch.master_port == expected.master_port or 20000 <= launch.master_port < 40000
+
+
+def test_two_jobs_have_two_ports(environment, monkeypatch):
+    environment("PMI_RANK=0 PMI_SIZE=2 MPI_LOCALNRANKS=2")
+    ports = set()
+    for job in ("1.bw", "2.bw"):
+        monkeypatch.setenv("PBS_JOBID", job)
+        assert find_launch() == find_launch()
+        ports.add(find_launch().master_port)
+    assert len(ports) == 2
+
+
+CONTRADICTIONS = [
+    ("RANK=2 WORLD_SIZE=2 MASTER_ADDR=n1", ["RANK is 2", "WORLD_SIZE is 2"]),
+    ("RANK=0 WORLD_SIZE=0", ["WORLD_SIZE is '0'"]),
+    ("RANK=-1 WORLD_SIZE=2", ["RANK is '-1'"]),
+    ("RANK=one WORLD_SIZE=2", ["RANK is 'one'"]),
+    ("RANK=0", ["RANK is 0", "WORLD_SIZE is not set"]),
+    ("RANK=0 WORLD_SIZE=2 MASTER_ADDR=n1 MASTER_PORT=none", ["MASTER_PORT is 'none'"]),
+    ("RANK=0 WORLD_SIZE=2 LOCAL_WORLD_SIZE=3", ["LOCAL_WORLD_SIZE is 3", "WORLD_SIZE is only 2"]),
+    ("ALPS_APP_PE=1", ["ALPS_APP_PE is 1", "WORLD_SIZE is not set"]),
+    ("ALPS_APP_PE=0 WORLD_SIZE=2", ["2 processes", "MASTER_ADDR is not set"]),
+    ("PMI_RANK=0 PMI_SIZE=4 MPI_LOCALNRANKS=2", ["4 processes", "MASTER_ADDR is not set"]),
+    ("OMPI_COMM_WORLD_RANK=5", ["OMPI_COMM_WORLD_SIZE is not set"]),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), CONTRADICTIONS)
+def test_a_launcher_that_contradicts_itself(text, words, environment):
+    environment(text)
+    with pytest.raises(InputError) as error:
+        find_launch()
+    assert all(word in str(error.value) for word in words), error.value
+
+
+# ------------------------------------------------------------------------------------------ several processes
+
+# how the processes of a test are told their number: as different launchers do
+TOLD = {
+    "torchrun": "RANK={rank} WORLD_SIZE={count}",
+    "Open MPI": "OMPI_COMM_WORLD_RANK={rank} OMPI_COMM_WORLD_SIZE={count} OMPI_COMM_WORLD_LOCAL_SIZE={count}",
+    "PMI": "PMI_RANK={rank} PMI_SIZE={count} MPI_LOCALNRANKS={count}",
+    "ALPS": "ALPS_APP_PE={rank} WORLD_SIZE={count}",
+    "Slurm": "SLURM_PROCID={rank} SLURM_STEP_NUM_TASKS={count} SLURM_STEP_NODELIST=n1",
+}
+
+
+def start(count, script, *arguments, told="torchrun", ranks=None, last=()):
+    """The processes of a run, started by hand; the last one has the options `last` too."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return [
+        subprocess.Popen(
+            [sys.executable, script, *map(str, arguments), *(last if number == count - 1 else [])],
+            cwd=REPO,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={
+                **os.environ,
+                **ENVIRONMENT,
+                "PYTHONWARNINGS": "error",
+                "TORCH_CPP_LOG_LEVEL": "ERROR",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                **dict(pair.split("=") for pair in TOLD[told].format(rank=rank, count=count).split()),
+            },
+        )
+        for number, rank in enumerate(ranks or range(count))
+    ]
+
+
+def finish(processes):
+    """What the first process printed, all of standard error, and the statuses of all, when they have ended."""
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert all(stdout == "" for stdout, _ in outputs[1:])
+    return outputs[0][0], "".join(stderr for _, stderr in outputs), [process.returncode for process in processes]
+
+
+def training(part, data, output, *arguments):
+    """The script and the options of a part's TINY training, changed by `arguments`."""
+    script = f"{part}/{PARTS[part][0]}"
+    options = [*TINY[part].split(), "--data", data, "--output", output, "--device", "cpu", *arguments]
+    return [script, *options]
+
+
+def close_weights(one, other):
+    """Whether two model files hold the same weights to 1e-4."""
+    one, other = (read_model(path)["state_dict"] for path in (one, other))
+    return one.keys() == other.keys() and all(
+        torch.allclose(one[name].double(), other[name].double(), rtol=0, atol=1e-4) for name in one
+    )
+
+
+# batches that neither two nor three processes can share out evenly, and a last one that is shorter
+SHARED = [
+    ("1a", 2, "Open MPI", "--epochs 2 --batch-size 51"),
+    ("1a", 3, "torchrun", "--epochs 2 --hidden-layers 2"),
+    ("1b", 2, "PMI", "--epochs 2"),
+    ("2a", 2, "ALPS", "--epochs 1 --batch-size 51 --layers 2"),
+    ("2a", 3, "torchrun", "--epochs 1"),
+    ("2b", 3, "torchrun", "--epochs 1 --pool mean"),
+    ("3a", 2, "Slurm", "--epochs 1"),
+    ("3a", 3, "torchrun", "--epochs 1 --batch-size 70"),
+    ("3c", 2, "torchrun", "--epochs 1"),
+    ("3c", 3, "torchrun", "--epochs 1 --fine-tune all"),
+]
+
+
+@pytest.mark.parametrize(("part", "count", "told", "options"), SHARED)
+def test_the_result_does_not_depend_on_the_number_of_processes(
+    part, count, told, options, sample_data, model_of, tmp_path
+):
+    options = options.split() + (["--language-model", model_of("3a")] if part == "3c" else [])
+    alone = succeed(train(part, sample_data, tmp_path / "alone", *options))
+    command = training(part, sample_data, tmp_path / "shared", *options)
+    stdout, stderr, statuses = finish(start(count, *command, told=told))
+    assert statuses == [0] * count, stderr
+    assert stderr.splitlines()[0] == f"running {count} processes, each on the CPU, 1 threads"
+    assert without_times(stdout) == without_times(alone.stdout)
+    model = PARTS[part][2]
+    assert close_weights(tmp_path / "alone" / model, tmp_path / "shared" / model)
+    assert json.loads((tmp_path / "shared" / "run.json").read_text())["processes"] == count
+
+
+ONE_STEP = """
+import sys
+import torch
+from common import processes
+from common.cluster import choose_device
+from common.layers import BatchNorm, Dropout, LockedDropout, TimestepBatchNorm
+from common.errors import run_script
+
+def main():
+    choose_device("cpu")
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    x = torch.randn(7, 3, 5)
+    layers = [TimestepBatchNorm(5), LockedDropout(0.4), torch.nn.Linear(5, 4), BatchNorm(4), Dropout(0.4)]
+    model = torch.nn.ModuleList(layers)
+    sums = processes.GradientSums(model.parameters())
+    weights = [*model.parameters()]
+    for weight in weights:
+        torch.nn.init.normal_(weight)
+    with processes.shared_batch(torch.arange(7)) as rows:
+        h = layers[1](layers[0](x[rows].tanh())).amax(dim=1)
+        h = layers[4](layers[3](layers[2](h)))
+        (h.square().mean() * processes.share_of_batch()).backward()
+        sums.wait()
+    if processes.rank() == 0:
+        torch.save([weight.grad for weight in weights] + [*model.buffers()], sys.argv[1])
+
+run_script(main)
+"""
+
+
+def test_gradients_and_running_figures_in_float64(tmp_path):
+    results = []
+    for count in (1, 2, 3):
+        _, stderr, statuses = finish(start(count, "-c", ONE_STEP, tmp_path / f"{count}"))
+        assert statuses == [0] * count, stderr
+        results.append(torch.load(tmp_path / f"{count}"))
+    assert len(results[0]) == 12
+    for one, two, three in zip(*results, strict=True):
+        torch.testing.assert_close(two, one, rtol=0, atol=1e-12)
+        torch.testing.assert_close(three, one, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("part", ["1a", "3a"])
+def test_test_passes_are_shared_out(part, sample_data, model_of):
+    options = ["--data", sample_data, "--model", model_of(part), "--device", "cpu", "--batch-size", 150]
+    options += [] if part == "1a" else ["--lengths", 30, 60]
+    outputs = []
+    for count in (1, 3):
+        stdout, stderr, statuses = finish(start(count, f"{part}/{PARTS[part][1]}", *options))
+        assert statuses == [0] * count, stderr
+        outputs.append(without_times(stdout))
+    assert outputs[0] == outputs[1] != ""
+
+
+def test_torchrun(sample_data, tmp_path):
+    alone = succeed(train("1a", sample_data, tmp_path / "alone"))
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += training("1a", sample_data, tmp_path / "shared")
+    environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=REPO, capture_output=True, text=True, timeout=120, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert without_times(done.stdout) == without_times(alone.stdout)
+    assert close_weights(tmp_path / "alone" / "BOW.model", tmp_path / "shared" / "BOW.model")
+
+
+# ------------------------------------------------------------------------------------------------- resuming
+
+
+def wait_for_epochs(processes, lines):
+    """What the first process has printed when it has printed that many lines."""
+    return "".join(processes[0].stdout.readline() for _ in range(lines))
+
+
+@pytest.mark.parametrize(("part", "who"), [("2a", "all"), ("1a", "one")])
+def test_a_signal_costs_no_batch(part, who, sample_data, tmp_path):
+    options = ["--epochs", 5, "--test-every", 1] if part == "2a" else ["--epochs", 5]
+    straight, stderr, statuses = finish(start(2, *training(part, sample_data, tmp_path / "straight", *options)))
+    assert statuses == [0, 0], stderr
+    processes = start(2, *training(part, sample_data, tmp_path / "stopped", *options))
+    printed = wait_for_epochs(processes, 3)  # in the test of epoch 1, or a little later
+    for process in processes if who == "all" else processes[1:]:
+        process.send_signal(signal.SIGTERM)
+    stdout, stderr, statuses = finish(processes)
+    assert statuses == [143, 143], stderr
+    messages = [line for line in stderr.splitlines() if "interrupted by SIGTERM" in line]
+    assert len(messages) == 1
+    assert f"saved in {tmp_path / 'stopped'}" in messages[0]
+    assert "error" not in stderr
+    printed += stdout
+
+    stdout, stderr, statuses = finish(
+        start(2, *training(part, sample_data, tmp_path / "stopped", *options, "--resume"))
+    )
+    assert statuses == [0, 0], stderr
+    assert same_run(tmp_path / "straight", tmp_path / "stopped")
+    assert without_times(printed + stdout) == without_times(straight)
+
+
+def test_another_number_of_processes_goes_on(sample_data, tmp_path):
+    straight = succeed(train("1a", sample_data, tmp_path / "straight"))
+    processes = start(3, *training("1a", sample_data, tmp_path / "stopped"))
+    printed = wait_for_epochs(processes, 1)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    stdout, _, statuses = finish(processes)
+    assert statuses == [143] * 3
+    resumed = succeed(train("1a", sample_data, tmp_path / "stopped", "--resume"))
+    assert close_weights(tmp_path / "straight" / "BOW.model", tmp_path / "stopped" / "BOW.model")
+    assert without_times(printed + stdout + resumed.stdout) == without_times(straight.stdout)
+
+
+# ------------------------------------------------------------------------------------------------- ending
+
+
+@pytest.mark.parametrize("victim", [0, 1, 2])
+def test_when_a_process_dies_the_others_end(victim, sample_data, tmp_path):
+    folder = tmp_path / "run"
+    processes = start(3, *training("1a", sample_data, folder, "--epochs", 100000))
+    wait_for_epochs(processes, 3)
+    processes[victim].kill()
+    killed = time.monotonic()
+    _, stderr, statuses = finish(processes)
+    assert time.monotonic() - killed < 60
+    assert [status for rank, status in enumerate(statuses) if rank != victim] == [1, 1]
+    messages = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    # without process 0 nobody knows whether another has told it
+    assert len(messages) == (2 if victim == 0 else 1), stderr
+    assert all("another process of this run has ended" in line and "--resume" in line for line in messages)
+    done = len(load_checkpoint(folder / "BOW.state", "1a", (), "")["history"])
+    assert done >= 1
+
+    resumed = succeed(train("1a", sample_data, folder, "--epochs", done + 1, "--resume"))
+    assert f"going on after epoch {done - 1}\n" in resumed.stderr
+
+
+def told_once(processes, status, *words):
+    """Checks that all processes ended with `status`, and one of them said why, in one line with all `words`."""
+    _, stderr, statuses = finish(processes)
+    assert statuses == [status] * len(processes), stderr
+    messages = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    assert len(messages) == 1, stderr
+    assert all(str(word) in messages[0] for word in words), messages
+
+
+def test_what_is_wrong_is_told_once(sample_data, tmp_path):
+    told_once(start(3, *training("1a", sample_data, tmp_path, "--colour", "red")), 2, "--colour")
+    told_once(start(3, *training("1a", tmp_path / "nowhere", tmp_path)), 2, tmp_path / "nowhere", "does not exist")
+    too_small = ["3 processes", "--batch-size 2", "larger"]
+    told_once(start(3, *training("1a", sample_data, tmp_path, "--batch-size", 2)), 2, *too_small)
+    last_too_small = training("1a", sample_data, tmp_path, "--batch-size", 499)
+    told_once(start(3, *last_too_small), 2, "--batch-size 499 gives a batch of 2 reviews to 3 processes")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_living_run_keeps_its_folder(sample_data, tmp_path):
+    with sole_use(tmp_path):
+        told_once(start(2, *training("1a", sample_data, tmp_path)), 2, "another run is using", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_that_cannot_be_written(sample_data, tmp_path):
+    (tmp_path / "BOW.state.part").mkdir()  # process 0 cannot write its state
+    told_once(start(2, *training("1a", sample_data, tmp_path)), 2, "cannot write", tmp_path / "BOW.state")
+
+
+def test_processes_that_differ(sample_data, tmp_path):
+    processes = start(2, *training("1a", sample_data, tmp_path), last=["--seed", "1"])
+    told_once(processes, 2, "process 1 has other options", "start all with the same command")
+
+
+def test_two_processes_with_one_number(sample_data, tmp_path):
+    processes = start(3, *training("1a", sample_data, tmp_path), ranks=(0, 1, 1))
+    told_once(processes, 2, "two processes have the number 1")
