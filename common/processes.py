@@ -219,29 +219,29 @@ class _EndingTogether(errors.Ending):
     def __init__(self, store, launch):
         self.store = store
         self.rank, self.count = launch[:2]
+        self.name = f"{os.uname().nodename}:{os.getpid()}"  # two may have the same rank, by mistake
         self.watcher = threading.Thread(target=self._watch, args=[store.clone()], daemon=True)
         self.watcher.start()
 
     def well(self):
         self.store.add("done", 1)
         if self.rank == 0:
-            while self.store.add("done", 0) < self.count:
-                time.sleep(0.02)
+            self._wait_until("done", self.count, WAITING.total_seconds())
             self.store.set(self.WHY, self.WELL)
-            self._wait_for_the_others()
+            self._wait_until("others who know", self.count - 1, 5)
         self.watcher.join()
         dist.destroy_process_group()
 
     def badly(self, message, status):
         sys.stdout.flush()
-        told = mine = f"{self.rank} {status} {message}"
+        told = mine = f"{self.name} {status} {message}"
         with suppress(RuntimeError):  # the store is gone with process 0: each of the others tells for itself
             told = self.store.compare_set(self.WHY, "", mine).decode()
         if told != mine:
             self.watcher.join()
         print(message, file=sys.__stderr__, flush=True)
         if self.rank == 0:
-            self._wait_for_the_others()
+            self._wait_until("others who know", self.count - 1, 5)
         os._exit(status)  # past the other threads, which may wait for processes that are gone
 
     def _watch(self, store):
@@ -251,13 +251,15 @@ class _EndingTogether(errors.Ending):
             store.add("others who know", self.rank > 0)
         except RuntimeError:
             return
-        if told != self.WELL and not told.startswith(f"{self.rank} "):
+        if told != self.WELL and not told.startswith(f"{self.name} "):
             os._exit(int(told.split(" ", 2)[1]))
 
-    def _wait_for_the_others(self):
-        end = time.monotonic() + 5  # some may be gone
-        while time.monotonic() < end and self.store.add("others who know", 0) < self.count - 1:
-            time.sleep(0.02)
+    def _wait_until(self, key, number, seconds):
+        """Waits until the store's `key` has counted to `number`, but not for ever: some may be gone."""
+        end = time.monotonic() + seconds
+        with suppress(RuntimeError):  # so may torchrun, which keeps the store
+            while time.monotonic() < end and self.store.add(key, 0) < number:
+                time.sleep(0.02)
 
 
 def _first_line(error):
