@@ -294,18 +294,20 @@ def equal(one, other):
     return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
-@pytest.mark.parametrize("name", ["BOW.state", "BOW.model"])
-def test_a_changed_byte_is_refused_or_changes_nothing(name, one_epoch, tmp_path):
-    whole = load_checkpoint(one_epoch / name, "1a", (), "")
+@pytest.mark.parametrize("kind", [".state", ".model"])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_changed_byte_is_refused_or_changes_nothing(part, kind, model_of, tmp_path):
+    path = model_of(part).with_suffix(kind)
+    whole = load_checkpoint(path, part, (), "")
     refusals = []
-    for content in damaged((one_epoch / name).read_bytes()):
-        (tmp_path / name).write_bytes(content)
+    for content in damaged(path.read_bytes()):
+        (tmp_path / path.name).write_bytes(content)
         try:
-            assert equal(load_checkpoint(tmp_path / name, "1a", (), "start anew"), whole)
+            assert equal(load_checkpoint(tmp_path / path.name, part, (), "start anew"), whole)
         except InputError as error:
             refusals.append(str(error))
     assert len(refusals) >= 20  # the cut ones at least
-    assert all(str(tmp_path / name) in refusal and "start anew" in refusal for refusal in refusals)
+    assert all(str(tmp_path / path.name) in refusal and "start anew" in refusal for refusal in refusals)
 
 
 class Malice:
