@@ -375,3 +375,48 @@ def test_processes_that_differ(sample_data, tmp_path):
 def test_two_processes_with_one_number(sample_data, tmp_path):
     processes = start(3, *training("1a", sample_data, tmp_path), ranks=(0, 1, 1))
     told_once(processes, 2, "two processes have the number 1")
+
+
+# --------------------------------------------------------------------------------------------------- on GPUs
+
+
+def needs_gpus(number):
+    return pytest.mark.skipif(torch.cuda.device_count() < number, reason=f"fewer than {number} GPUs here")
+
+
+def on_cuda(count, part, data, folder, *options):
+    """Trains a part in `count` processes with a GPU each; returns what it printed, and the path of the model."""
+    command = training(part, data, folder, "--device", "cuda", "--precision", "fp32", *options)
+    stdout, stderr, statuses = finish(start(count, *command))
+    assert statuses == [0] * count, stderr
+    return stdout, folder / PARTS[part][2]
+
+
+def nearly(one, other):
+    """Whether two model files hold nearly the same weights: CUDA adds in no fixed order."""
+    one, other = (read_model(path)["state_dict"] for path in (one, other))
+    return all(torch.allclose(one[name].double(), other[name].double(), rtol=0, atol=1e-2) for name in one)
+
+
+@needs_gpus(1)
+@pytest.mark.parametrize("part", ["1a", "2a", "3a"])
+def test_resuming_on_cuda(part, sample_data, tmp_path):
+    _, straight = on_cuda(1, part, sample_data, tmp_path / "straight", "--epochs", 2)
+    on_cuda(1, part, sample_data, tmp_path / "cut", "--epochs", 1)
+    stdout, cut = on_cuda(1, part, sample_data, tmp_path / "cut", "--epochs", 2, "--resume")
+    assert stdout.startswith("1 ")
+    assert nearly(straight, cut)
+
+
+@needs_gpus(2)
+@pytest.mark.parametrize("part", ["1a", "2a", "3a"])
+def test_two_gpus(part, sample_data, tmp_path):
+    _, alone = on_cuda(1, part, sample_data, tmp_path / "alone", "--epochs", 1)
+    _, shared = on_cuda(2, part, sample_data, tmp_path / "shared", "--epochs", 1)
+    assert nearly(alone, shared)
+
+
+@needs_gpus(1)
+def test_more_processes_than_gpus(sample_data, tmp_path):
+    count = torch.cuda.device_count() + 1
+    told_once(start(count, *training("1a", sample_data, tmp_path, "--device", "cuda")), 2, f"{count} processes", "GPUs")
