@@ -55,6 +55,7 @@ def main():
     add_sequence_options(parser, train_length=100, test_length=200, test_every=3, layers=3)
     add_pool_option(parser)
     parser.add_argument("--language-model", type=Path, default=LANGUAGE_MODEL, metavar="FILE", help="made by part 3a")
+    parser.add_argument("--from-scratch", action="store_true", help="start from random weights instead")
     parser.add_argument(
         "--fine-tune",
         choices=["last", "all"],
@@ -78,7 +79,8 @@ def main():
         "pool": options.pool,
     }
     model = RNN_model(**hyperparameters)
-    load_language_model(model, hyperparameters, vocabulary, options.language_model)
+    if not options.from_scratch:
+        load_language_model(model, hyperparameters, vocabulary, options.language_model)
     model.to(device)
 
     if options.fine_tune == "last":

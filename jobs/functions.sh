@@ -45,7 +45,18 @@ describe() {
     esac
 }
 
-# trials TABLE: the lines of a table of trials, "part,trial,options,test options,what it shows", but for its heading
+# trials TABLE NAMES: the lines "part,trial,options,test options,what it shows" of the trials NAMES, "all" or "this,that"
 trials() {
-    tail -n +2 "$1" | tr -d '"\r'
+    tail -n +2 "$1" | tr -d '"\r' | awk -F , -v names=",$2," 'names == ",all," || index(names, "," $2 ",")'
+}
+
+# unknown_trial TABLE NAMES: the first of NAMES that the table lacks
+unknown_trial() {
+    local name
+    for name in ${2//,/ }; do
+        if [ -z "$(trials "$1" "$name")" ]; then
+            echo "$name"
+            return
+        fi
+    done
 }

@@ -3,6 +3,7 @@
 #
 #   bash jobs/run_all.sh                             the made-up sample, small enough for a CPU: some minutes
 #   bash jobs/run_all.sh --imdb DIR --glove FILE     the real data, the handout's settings: a day or two on a CPU
+#   … --trials all, or --trials default,overfits     the trials of jobs/trials.csv, too
 #
 # What is done already is not done again, and a training that was cut off goes on. The sample's models go to
 # PART/trials/sample, the real ones to PART, where the test scripts look for them. Without --glove, 1b and 2b are
@@ -12,40 +13,43 @@ here=$PWD
 cd "$(dirname "$0")/.."
 
 usage() {
-    echo "error: $1; usage: bash jobs/run_all.sh [--imdb DIR [--glove FILE]]" >&2
+    echo "error: $1; usage: bash jobs/run_all.sh [--imdb DIR [--glove FILE] [--trials all|NAME,…]]" >&2
     exit 2
 }
 
-imdb='' glove=''
+imdb='' glove='' names=''
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || usage "$1 needs a value"
     case $1 in
         --imdb) imdb=$(cd "$here" && realpath -- "$2") ;;
         --glove) glove=$(cd "$here" && realpath -- "$2") ;;
+        --trials) names=$2 ;;
         *) usage "unknown option $1" ;;
     esac
     shift 2
 done
-[ -n "$imdb" ] || [ -z "$glove" ] || usage "--glove goes with --imdb"
+[ -n "$imdb" ] || [ -z "$glove$names" ] || usage "--glove and --trials go with --imdb"
 
 bash jobs/make_environment.sh requirements.txt
 python=$PWD/.venv/bin/python
 
 if [ -n "$imdb" ]; then
     table=jobs/trials.csv
-    trial=default
+    : "${names:=default}"
     DATA=preprocessed_data
     LANGUAGE_MODEL=3a/language.model
     preprocess=(--imdb "$imdb" ${glove:+--glove "$glove"})
 else
     table=jobs/sample.csv
-    trial=sample
+    names=sample
     DATA=preprocessed_data/sample
     LANGUAGE_MODEL=3a/trials/sample/language.model
     preprocess=(--sample)
     glove=sample
 fi
 . jobs/functions.sh
+unknown=$(unknown_trial "$table" "$names")
+[ -z "$unknown" ] || usage "$table has no trial $unknown"
 
 # record NAME SOURCE COMMAND...: does what `keep` does, unless the file NAME is current; then shows it
 record() {
@@ -63,10 +67,11 @@ else
     "$python" preprocess_data.py "${preprocess[@]}" --output "$DATA"
 fi
 
-while IFS=, read -r part name options test_options _ <&3; do
-    [ "$name" = "$trial" ] || continue
+while IFS=, read -r part trial options test_options _ <&3; do
     [[ $part != [12]b || -n $glove ]] || continue
     describe "$part"
+    title=$part
+    case $trial in default | sample) ;; *) title="$part $trial" ;; esac
     to=$(folder "$part" "$trial")
     mkdir -p "$to"
     # the options are lists of words
@@ -77,31 +82,31 @@ while IFS=, read -r part name options test_options _ <&3; do
             "$python" 3b/generate_review.py --data "$DATA" --model "$LANGUAGE_MODEL" $options
     else
         if is_current "$to/$model" "$source"; then
-            echo "== $part: trained already"
+            echo "== $title: trained already"
         else
-            echo "== $part: $train_script"
+            echo "== $title: $train_script"
             "$python" "$part/$train_script" --data "$DATA" --trial "$trial" \
                 $([ "$part" != 3c ] || echo --language-model "$LANGUAGE_MODEL") \
                 $(resume "$to/${model%.model}.state" "$source") $options
         fi
-        echo "== $part: $test_script"
+        echo "== $title: $test_script"
         record "$to/test.txt" "$to/$model" \
             "$python" "$part/$test_script" --data "$DATA" --model "$to/$model" $test_options
     fi
-done 3< <(trials "$table")
+done 3< <(trials "$table" "$names")
 
 echo
-echo "part  test accuracy"
-for part in 1a 1b 2a 2b 3a 3c; do
+echo "part  trial             test accuracy"
+while IFS=, read -r part trial _; do
     [ -e "$(folder "$part" "$trial")/test.txt" ] || continue
     # a line is [length] accuracy loss seconds, and perplexity for 3a
-    awk -v part=$part '
+    awk -v part="$part" -v trial="$trial" '
         { length_of = NF > 3 ? $1 : 0; accuracy = NF > 3 ? $2 : $1 }
         accuracy > best || NR == 1 { best = accuracy; best_length = length_of; perplexity = NF > 4 ? $5 : 0 }
         END {
-            printf "%s    %s %%", part, best
+            printf "%s    %-16s  %s %%", part, trial, best
             if (best_length) printf "   at length %d", best_length
             if (perplexity) printf " (of the words), perplexity %s", perplexity
             print ""
         }' "$(folder "$part" "$trial")/test.txt"
-done
+done < <(trials "$table" "$names")

@@ -57,11 +57,8 @@ export TRIAL=default ARGS='' TEST_ARGS=''
     exit 2
 }
 
-for name in ${names//,/ }; do
-    if [ "$name" != all ] && ! trials "$table" | grep -q "^[^,]*,$name,"; then
-        usage "$table has no trial $name"
-    fi
-done
+unknown=$(unknown_trial "$table" "$names")
+[ -z "$unknown" ] || usage "$table has no trial $unknown"
 
 # submit PART DEPENDENCY: sets id; DEPENDENCY is the id of a job that has to end well before, or nothing
 submit() {
@@ -99,7 +96,6 @@ fi
 language_model=''
 while IFS=, read -r part TRIAL ARGS TEST_ARGS _ <&3; do
     case " $parts " in "  " | *" $part "*) ;; *) continue ;; esac
-    case ,$names, in ,all, | *,"$TRIAL",*) ;; *) continue ;; esac
     describe "$part"
     case $part in
         3b | 3c) dependency=$language_model missing='submit 3a too' ;;
@@ -115,4 +111,4 @@ while IFS=, read -r part TRIAL ARGS TEST_ARGS _ <&3; do
     fi
     submit "$part" "$dependency"
     case $part-$TRIAL in 3a-default | 3a-sample) language_model=$id ;; esac
-done 3< <(trials "$table")
+done 3< <(trials "$table" "$names")

@@ -16,14 +16,15 @@ TRAIN_3A = "3a/train_language_model.py"
 AFTER_3A = ["3a/RNN_language_test.py", "3b/generate_review.py", "3c/RNN_sentiment_analysis.py", "3c/RNN_test.py"]
 ALL_STEPS = [PREPROCESSING, *STEPS_1A, *STEPS_1B, *STEPS_2A, *STEPS_2B, TRAIN_3A, *AFTER_3A]
 
-TABLE = """
-part  test accuracy
-1a    87.50 %
-1b    87.50 %
-2a    88.25 %   at length 400
-2b    88.25 %   at length 400
-3a    26.50 %   at length 100 (of the words), perplexity 49.40
-3c    88.25 %   at length 400
+HEADING = "part  trial             test accuracy"
+TABLE = f"""
+{HEADING}
+1a    sample            87.50 %
+1b    sample            87.50 %
+2a    sample            88.25 %   at length 400
+2b    sample            88.25 %   at length 400
+3a    sample            26.50 %   at length 100 (of the words), perplexity 49.40
+3c    sample            88.25 %   at length 400
 """
 
 
@@ -78,7 +79,9 @@ REAL = ["--imdb", "aclImdb", "--glove", "glove.txt"]
         (["sample", "x"], "unknown option sample"),
         (["--imdb"], "--imdb needs a value"),
         (["--imdb", "aclImdb", "--glove"], "--glove needs a value"),
-        (["--glove", "glove.txt"], "--glove goes with --imdb"),
+        (["--glove", "glove.txt"], "--glove and --trials go with --imdb"),
+        (["--trials", "all"], "--glove and --trials go with --imdb"),
+        (["--imdb", "aclImdb", "--trials", "default,nix"], "jobs/trials.csv has no trial nix"),
     ],
 )
 def test_bad_usage(arguments, words, run_all, tree):
@@ -114,13 +117,33 @@ def test_the_real_data_with_the_handouts_settings(run_all, tree):
     for script in (STEPS_1A[0], STEPS_1B[0], STEPS_2A[0], STEPS_2B[0], TRAIN_3A):
         assert calls[script] == "--data preprocessed_data --trial default"
     assert calls["2a/RNN_test.py"] == "--data preprocessed_data --model 2a/rnn.model"
-    assert done.stdout.endswith(TABLE)
+    assert done.stdout.endswith(TABLE.replace("sample ", "default"))
+
+
+def test_trials(run_all, tree):
+    done, calls = succeed(run_all(*REAL, "--trials", "default,overfits,long", cwd=tree.parent))
+    assert calls["2b/RNN_sentiment_analysis.py"].endswith("--trial long --train-length 250")
+    for model in ("1a/BOW.model", "1b/trials/overfits/BOW.model", "2a/trials/long/rnn.model", "3c/rnn.model"):
+        assert (tree / model).exists()
+    rows = [line.split()[:2] for line in done.stdout[done.stdout.index(HEADING) :].splitlines()[1:]]
+    assert rows == [
+        [part, trial]
+        for part, trials in [("1a", "default overfits"), ("1b", "default overfits"), ("2a", "default long")]
+        for trial in trials.split()
+    ] + [["2b", "default"], ["2b", "long"], ["3a", "default"], ["3c", "default"]]
+
+    # a new line in the table: only what is new is run
+    with open(tree / "jobs" / "trials.csv", "a") as table:
+        table.write("1a,mine,--hidden-units 7,,an idea\n")
+    done, calls = succeed(run_all(*REAL, "--trials", "default,overfits,long,mine", cwd=tree.parent))
+    assert list(calls) == STEPS_1A
+    assert calls[STEPS_1A[0]].endswith("--trial mine --hidden-units 7")
 
 
 def test_without_glove(run_all, tree):
     done, calls = succeed(run_all("--imdb", "aclImdb", cwd=tree.parent))
     assert list(calls) == [PREPROCESSING, *STEPS_1A, *STEPS_2A, TRAIN_3A, *AFTER_3A]
-    table = done.stdout[done.stdout.index("part  test accuracy") :].splitlines()
+    table = done.stdout[done.stdout.index(HEADING) :].splitlines()
     assert [line[:2] for line in table[1:]] == ["1a", "2a", "3a", "3c"]
 
 
@@ -193,7 +216,7 @@ def test_what_is_missing_is_done_again(missing, steps, run_all, tree):
 def test_a_training_that_was_cut_off_goes_on(fail, before, after, run_all):
     done, calls = run_all(fail=fail)
     assert done.returncode != 0
-    assert "part  test accuracy" not in done.stdout
+    assert HEADING not in done.stdout
     assert list(calls) == [*before, fail]
     done, calls = succeed(run_all())
     assert list(calls) == [fail, *after]
@@ -206,7 +229,7 @@ def test_a_script_that_fails_stops_it(fail, run_all):
     done, calls = run_all(fail=fail)
     assert done.returncode != 0
     assert list(calls)[-1] == fail
-    assert "part  test accuracy" not in done.stdout
+    assert HEADING not in done.stdout
     _, calls = succeed(run_all())
     assert list(calls) == ALL_STEPS[ALL_STEPS.index(fail) + (fail == PREPROCESSING) :]
 

@@ -1,0 +1,332 @@
+"""Makes the results sheet of all runs: results.csv, results.md and, where matplotlib is installed, results.pdf."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from common.errors import InputError, run_script
+from common.files import make_directory, new_file
+from common.options import REPOSITORY, OptionParser
+
+# part: its title, and the test accuracy in percent that the handout reports
+PARTS = {
+    "1a": ("bag of words", "86 to 88"),
+    "1b": ("bag of words, GloVe vectors (the handout: 840B, 300 dimensions)", "81 to 87"),
+    "2a": ("LSTM", "87.25"),
+    "2b": ("LSTM, GloVe vectors (the handout: 840B, 300 dimensions)", "91.19 at 500"),
+    "3a": ("language model (accuracy: of the next words)", ""),
+    "3c": ("LSTM, started from the language model", "93.01 at 500"),
+}
+# options that say where a run happened, not what it was
+PLACES = ("data", "output", "device", "resume", "trial", "note", "part", "language_model")
+
+
+class Tested(NamedTuple):
+    """A line of a test script: the length of the crops, None for bags of words; the perplexity, for 3a only."""
+
+    length: int | None
+    accuracy: float
+    loss: float
+    perplexity: float | None
+
+
+class Run(NamedTuple):
+    """A training run: what stands in its folder's run.json and test.txt, and what jobs/trials.csv says of it."""
+
+    part: str
+    trial: str
+    shows: str
+    options: dict
+    epochs: list
+    note: str
+    hardware: str
+    written: str
+    tested: list
+    state: str
+
+    def last(self, name):
+        """The last epoch's figure of that name that there is, or None."""
+        return next((epoch[name] for epoch in reversed(self.epochs) if name in epoch), None)
+
+    def best_epoch(self):
+        """The number of the epoch, from 1, with the best test accuracy, and the accuracy; None without any test."""
+        accuracies = [
+            (epoch["test_accuracy"], -number) for number, epoch in enumerate(self.epochs, 1) if "test_accuracy" in epoch
+        ]
+        if not accuracies:
+            return None
+        accuracy, number = max(accuracies)
+        return -number, accuracy
+
+    def best_length(self):
+        """The `Tested` with the best accuracy, or None."""
+        return max(self.tested, key=lambda tested: tested.accuracy, default=None)
+
+    def accuracy(self):
+        """The accuracy in percent by which trials are compared: the best of the test script, else the last test's."""
+        best = self.best_length()
+        if best is not None:
+            return best.accuracy
+        last = self.last("test_accuracy")
+        return None if last is None else 100 * last
+
+
+# ---- gathering
+
+
+def read_trials():
+    """What jobs/trials.csv says that a trial shows: a dict from (part, trial) to text, in the table's order."""
+    with open(REPOSITORY / "jobs" / "trials.csv", newline="", encoding="utf-8") as table:
+        rows = list(csv.reader(table))[1:]
+    return {(row[0], row[1]): ",".join(row[4:]) for row in rows if len(row) >= 4}
+
+
+def folders_of(part, order):
+    """The folders of the part's runs: pairs of trial and folder, in the order of the table, then by name."""
+    folders = {"default": REPOSITORY / part}
+    folders |= {path.name: path for path in sorted((REPOSITORY / part / "trials").glob("*/"))}
+    ranks = {trial: rank for rank, (of_part, trial) in enumerate(order) if of_part == part}
+    return sorted(folders.items(), key=lambda item: ranks.get(item[0], len(order)))
+
+
+def read_tested(path):
+    """The lines of a test script, a list of `Tested`. ValueError where they are anything else."""
+    tested = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        fields = [float(field) for field in line.split()]
+        if len(fields) == 3:  # accuracy loss seconds
+            tested.append(Tested(None, fields[0], fields[1], None))
+        elif len(fields) in (4, 5):  # length accuracy loss seconds [perplexity]
+            tested.append(Tested(int(fields[0]), fields[1], fields[2], fields[4] if len(fields) == 5 else None))
+        else:
+            raise ValueError(f"{line!r} is no line of a test script")
+    return tested
+
+
+def read_run(part, trial, folder, shows):
+    """The `Run` in a folder. ValueError, KeyError or TypeError where run.json is damaged."""
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if run["part"] != part:
+        raise ValueError(f"it is of part {run['part']}")
+    no_of_epochs, asked = len(run["epochs"]), run["options"]["epochs"]
+    state = "" if run["finished"] else f"not finished: {no_of_epochs} of {asked} epochs"
+    tested = []
+    if (folder / "test.txt").exists():
+        tested = read_tested(folder / "test.txt")
+    elif run["finished"]:
+        state = "its test script was not run"
+    epochs = [{name: float(value) for name, value in epoch.items()} for epoch in run["epochs"]]
+    if any("train_accuracy" not in epoch for epoch in epochs):
+        raise ValueError("an epoch has no figures")
+    texts = (str(run[name]) for name in ("note", "hardware", "written"))
+    return Run(part, trial, shows, dict(run["options"]), epochs, *texts, tested, state)
+
+
+def gather(sample):
+    """All runs, of the made-up sample or all others: a list of `Run`, and a line of text on each that is damaged."""
+    trials = read_trials()
+    runs, damaged = [], []
+    for part in PARTS:
+        for trial, folder in folders_of(part, trials):
+            if (trial == "sample") != sample or not (trial != "default" or (folder / "run.json").exists()):
+                continue
+            where = folder.relative_to(REPOSITORY)
+            try:
+                runs.append(read_run(part, trial, folder, trials.get((part, trial), "")))
+            except OSError as error:
+                damaged.append(f"{where}: {Path(error.filename).name} cannot be read ({error.strerror})")
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                damaged.append(f"{where}: run.json or test.txt is damaged ({error!r})")
+    return runs, damaged
+
+
+def read_reviews(sample):
+    """What 3b generated: a dict from trial to lines."""
+    folders = folders_of("3b", read_trials())
+    chosen = [(trial, folder / "reviews.txt") for trial, folder in folders if (trial == "sample") == sample]
+    return {trial: path.read_text(encoding="utf-8").splitlines() for trial, path in chosen if path.exists()}
+
+
+def settings(run, default):
+    """The options in which a run differs from the part's default run, as text."""
+    if default is None:
+        return "see run.json"
+    changed = {name: value for name, value in run.options.items() if name not in PLACES}
+    changed = {name: value for name, value in changed.items() if value != default.options.get(name)}
+    words = []
+    for name, value in changed.items():
+        option = f"--{name.replace('_', '-')}"
+        words += [option] if value is True else [f"{option} {value}"]
+    return " ".join(words)
+
+
+# ---- writing
+
+
+def percent(share):
+    return "" if share is None else f"{100 * share:.2f}"
+
+
+def rows_of(runs):
+    """The sheet's rows, a list of dicts from column to text, one a run."""
+    defaults = {run.part: run for run in runs if run.trial in ("default", "sample")}
+    best = {}
+    for run in runs:
+        if run.accuracy() is not None and run.accuracy() > best.get(run.part, (-1, None))[0]:
+            best[run.part] = run.accuracy(), run
+    rows = []
+    for run in runs:
+        best_epoch, best_length = run.best_epoch(), run.best_length()
+        seconds = sum(epoch["train_seconds"] for epoch in run.epochs)
+        loss = run.last("test_loss")
+        rows.append(
+            {
+                "part": run.part,
+                "trial": run.trial,
+                "best of the part": "best" if best.get(run.part, (0, None))[1] is run else "",
+                "settings": settings(run, defaults.get(run.part)),
+                "epochs": str(len(run.epochs)),
+                "train accuracy": percent(run.last("train_accuracy")),
+                "train loss": "" if not run.epochs else f"{run.last('train_loss'):.4f}",
+                "test accuracy": percent(run.last("test_accuracy")),
+                "test loss": "" if loss is None else f"{loss:.4f}",
+                "best test accuracy": "" if best_epoch is None else percent(best_epoch[1]),
+                "after epoch": "" if best_epoch is None else str(best_epoch[0]),
+                "test script": "" if best_length is None else f"{best_length.accuracy:.2f}",
+                "at length": str(best_length.length) if best_length and best_length.length else "",
+                "perplexity": f"{best_length.perplexity:.2f}" if best_length and best_length.perplexity else "",
+                "handout": PARTS[run.part][1] if run.trial in ("default", "sample") else "",
+                "seconds an epoch": f"{seconds / max(1, len(run.epochs)):.1f}",
+                "hardware": run.hardware,
+                "written": run.written,
+                "state": run.state,
+                "what it shows": run.shows,
+                "note": run.note,
+            }
+        )
+    return rows
+
+
+def csv_text(rows, runs):
+    """The sheet for a spreadsheet: the rows, and a column for each length that a test script was run at."""
+    lengths = sorted({tested.length for run in runs for tested in run.tested if tested.length})
+    text = io.StringIO()
+    columns = [*(rows[0] if rows else ["part", "trial"]), *(f"accuracy at {length}" for length in lengths)]
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    for row, run in zip(rows, runs, strict=True):
+        at_lengths = {
+            f"accuracy at {tested.length}": f"{tested.accuracy:.2f}" for tested in run.tested if tested.length
+        }
+        writer.writerow(row | at_lengths)
+    return text.getvalue()
+
+
+# of the tables to read: column of the sheet and heading
+COLUMNS = {
+    "trial": "trial",
+    "settings": "settings",
+    "epochs": "epochs",
+    "train accuracy": "train",
+    "test accuracy": "test",
+    "best test accuracy": "best test",
+    "after epoch": "after epoch",
+}
+
+
+INTRODUCTION = """Accuracies in percent. After the last epoch: in training (train), in the train script's test (test).
+The best of these tests, and after how many epochs it was (best test). The best that the part's test script printed, and
+at which length of crops (test script). The best trial of each part, by the test script, is marked.
+"""
+
+
+def markdown_table(header, rows):
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    lines = [header, ["---"] * len(header), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def part_tables(rows, runs):
+    """For each part that has runs: its title, and tables (header, rows) of text."""
+    for part, (title, _) in PARTS.items():
+        of_part = [(row, run) for row, run in zip(rows, runs, strict=True) if run.part == part]
+        if not of_part:
+            continue
+        header = [*COLUMNS.values(), "test script", "handout", "remarks"]
+        table = []
+        for row, _ in of_part:
+            script = row["test script"] + (f" at {row['at length']}" if row["at length"] else "")
+            script += f", perplexity {row['perplexity']}" if row["perplexity"] else ""
+            remarks = "; ".join(
+                filter(None, (row["best of the part"], row["state"], row["what it shows"], row["note"]))
+            )
+            table.append([*(row[column] for column in COLUMNS), script, row["handout"], remarks])
+        yield f"{part}: {title}", header, table
+        lengths = sorted({tested.length for _, run in of_part for tested in run.tested if tested.length})
+        if lengths:
+            at = [{tested.length: f"{tested.accuracy:.2f}" for tested in run.tested} for _, run in of_part]
+            table = [
+                [run.trial, *(found.get(length, "") for length in lengths)]
+                for (_, run), found in zip(of_part, at, strict=True)
+                if run.tested
+            ]
+            yield f"{part}: test accuracy by length", ["trial", *map(str, lengths)], table
+
+
+def markdown_text(rows, runs, damaged, reviews):
+    """The sheet to read: tables by part, what is wrong, and the generated reviews."""
+    parts = ["# Results\n", INTRODUCTION]
+    for heading, header, table in part_tables(rows, runs):
+        parts += [f"## {heading}\n", markdown_table(header, table)]
+    if damaged:
+        parts += ["## Not read\n", "".join(f"- {line}\n" for line in damaged)]
+    for trial, lines in reviews.items():
+        parts += [f"## 3b: generated reviews, {trial}\n", "\n>\n".join(f"> {line}" for line in lines if line) + "\n"]
+    return "\n".join(parts)
+
+
+def write(path, content):
+    with new_file(path) as file:
+        file.write(content)
+    print(path)
+
+
+def main():
+    parser = OptionParser(__doc__)
+    add = parser.add_argument
+    add("--output", type=Path, default=REPOSITORY / "jobs" / "results", metavar="DIR", help="where the sheet goes")
+    add("--sample", action="store_true", help="of the runs on the made-up sample, which are left out otherwise")
+    options = parser.parse_args()
+
+    runs, damaged = gather(options.sample)
+    for line in damaged:
+        print(f"warning: {line}", file=sys.stderr)
+    if not runs:
+        raise InputError("there are no results yet; run a train script, or bash jobs/run_all.sh, first")
+    for run in runs:
+        if run.state:
+            print(f"{run.part} {run.trial}: {run.state}", file=sys.stderr)
+    rows, reviews = rows_of(runs), read_reviews(options.sample)
+
+    make_directory(options.output)
+    write(options.output / "results.csv", csv_text(rows, runs).encode())
+    write(options.output / "results.md", markdown_text(rows, runs, damaged, reviews).encode())
+    try:
+        import results_pictures
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        print("no pictures and no results.pdf: matplotlib is not installed (pip install matplotlib)", file=sys.stderr)
+        return
+    tables = list(part_tables(rows, runs))
+    for name, content in results_pictures.draw(runs, tables, damaged, reviews):
+        write(options.output / name, content)
+
+
+if __name__ == "__main__":
+    run_script(main)

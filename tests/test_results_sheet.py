@@ -1,0 +1,229 @@
+"""jobs/results_sheet.py and jobs/make_submission.py: what they gather, write, pack and say."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from conftest import PARTS, REPO, refused
+
+REVIEW = "a film that costs $ 5 | and more ."
+
+
+@pytest.fixture
+def results(tmp_path, tree, trained):
+    """A copy of the collection with what the trainings of all parts left behind, and their test scripts' lines."""
+    copy = tmp_path / "collection"
+    leave_out = shutil.ignore_patterns(
+        "__pycache__", "results", "*.out", "*.err", "*.model", "*.state", "trials", "*.npy"
+    )
+    for name in ("common", "jobs", "tests", *PARTS, "3b"):
+        shutil.copytree(REPO / name, copy / name, ignore=leave_out)
+    for name in ("README.md", "requirements.txt", "pyproject.toml", "preprocess_data.py"):
+        shutil.copy(REPO / name, copy)
+    for part in PARTS:
+        shutil.copy(tree / part / "run.json", copy / part)
+        shutil.copy(tree / part / PARTS[part][2], copy / part)
+    for part in ("1a", "1b"):
+        (copy / part / "test.txt").write_text("87.50 0.3100 0.1234\n")
+    for part in ("2a", "2b", "3c"):
+        (copy / part / "test.txt").write_text("50 70.00 0.6000 1.0000\n400 88.25 0.3000 4.0000\n")
+    (copy / "3a" / "test.txt").write_text("50 25.00 4.0000 1.0000 54.60\n100 26.50 3.9000 2.0000 49.40\n")
+    (copy / "3b" / "reviews.txt").write_text(f"{REVIEW}\n")
+    return copy
+
+
+def add_trial(results, part, trial, **changes):
+    """A trial like the part's default run, with other entries in its run.json."""
+    folder = results / part / "trials" / trial
+    folder.mkdir(parents=True)
+    run = json.loads((results / part / "run.json").read_text())
+    options = run["options"] | changes.pop("options", {})
+    (folder / "run.json").write_text(json.dumps(run | changes | {"trial": trial, "options": options}))
+    shutil.copy(results / part / "test.txt", folder)
+    return folder
+
+
+def run(results, script, *arguments, without=""):
+    """Runs a script of jobs/; the module `without` cannot be imported."""
+    start = f"import sys, runpy; sys.argv = sys.argv[1:]; sys.path[0] = 'jobs'; sys.modules[{without!r}] = None; "
+    command = ["-c", f"{start}runpy.run_path(sys.argv[0], run_name='__main__')"] if without else []
+    return subprocess.run(
+        [sys.executable, *command, results / "jobs" / script, *arguments],
+        cwd=results,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def sheet(results, *arguments, **options):
+    done = run(results, "results_sheet.py", *arguments, **options)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def rows(results):
+    with open(results / "jobs" / "results" / "results.csv", newline="") as file:
+        return {(row["part"], row["trial"]): row for row in csv.DictReader(file)}
+
+
+def test_all_parts(results):
+    done = sheet(results)
+    names = [f"learning_curves_{part}.png" for part in PARTS] + ["accuracy_by_length.png", "perplexity.png"]
+    names = ["results.csv", "results.md", *names, "results.pdf"]
+    assert done.stdout.splitlines() == [str(results / "jobs" / "results" / name) for name in names]
+    for name in names:
+        start = {"png": b"\x89PNG", "pdf": b"%PDF"}.get(name[-3:], b"")
+        assert (results / "jobs" / "results" / name).read_bytes().startswith(start)
+
+    found = rows(results)
+    assert list(found) == [(part, "default") for part in PARTS]
+    epochs = json.loads((results / "2a" / "run.json").read_text())["epochs"]
+    row = found["2a", "default"]
+    assert row["train accuracy"] == f"{100 * epochs[-1]['train_accuracy']:.2f}"
+    assert row["test loss"] == f"{epochs[-1]['test_loss']:.4f}"
+    best = max(epoch["test_accuracy"] for epoch in epochs if "test_accuracy" in epoch)
+    assert row["best test accuracy"] == f"{100 * best:.2f}"
+    assert epochs[int(row["after epoch"]) - 1]["test_accuracy"] == best
+    assert (row["test script"], row["at length"]) == ("88.25", "400")
+    assert (row["accuracy at 50"], row["accuracy at 100"], row["accuracy at 400"]) == ("70.00", "", "88.25")
+    assert found["3a", "default"]["perplexity"] == "49.40"
+    assert found["1a", "default"]["accuracy at 50"] == found["1a", "default"]["state"] == ""
+    text = (results / "jobs" / "results" / "results.md").read_text()
+    assert next(line for line in text.splitlines() if line.startswith("## ")) == "## 1a: bag of words"
+    assert f"> {REVIEW}\n" in text
+    assert "86 to 88" in text
+
+
+def test_trials_are_compared(results):
+    worse = add_trial(results, "1a", "mine", note="a | remark", options={"hidden_units": 7, "remove_stop_words": True})
+    (worse / "test.txt").write_text("80.00 0.5 1.0\n")
+    better = add_trial(results, "1a", "overfits", options={"lr": 0.1})
+    (better / "test.txt").write_text("89.00 0.5 1.0\n")
+    done = sheet(results)
+    assert done.stderr == ""
+    found = rows(results)
+    # those of the table come first
+    assert [trial for part, trial in found if part == "1a"] == ["default", "overfits", "mine"]
+    assert [found["1a", trial]["best of the part"] for trial in ("default", "overfits", "mine")] == ["", "best", ""]
+    assert found["1a", "mine"]["settings"] == "--hidden-units 7 --remove-stop-words"
+    assert found["1a", "mine"]["note"] == "a | remark"
+    assert "many units" in found["1a", "overfits"]["what it shows"]
+    text = (results / "jobs" / "results" / "results.md").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("| mine ")]
+    assert line.endswith("| a \\| remark |")
+
+
+def test_what_is_not_whole_is_named(results):
+    (add_trial(results, "1a", "running", finished=False) / "test.txt").unlink()
+    (add_trial(results, "1a", "untested") / "test.txt").unlink()
+    (add_trial(results, "1a", "torn") / "run.json").write_text('{"part": "1a"')
+    (add_trial(results, "1a", "strange") / "test.txt").write_text("no figures\n")
+    (add_trial(results, "1a", "gone") / "run.json").unlink()
+    shutil.copy(results / "1b" / "run.json", add_trial(results, "1a", "other"))
+    (add_trial(results, "1a", "list") / "run.json").write_text("[]")
+    done = sheet(results)
+    text = (results / "jobs" / "results" / "results.md").read_text()
+    for trial in ("torn", "strange", "gone", "other", "list"):
+        (warning,) = [line for line in done.stderr.splitlines() if f"1a/trials/{trial}: " in line]
+        assert warning.startswith("warning: ")
+        assert f"- {warning.removeprefix('warning: ')}\n" in text
+    found = rows(results)
+    assert found["1a", "running"]["state"] == "not finished: 3 of 3 epochs"
+    assert found["1a", "untested"]["state"] == "its test script was not run"
+    assert "1a running: not finished" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_sample_has_a_sheet_of_its_own(results):
+    add_trial(results, "2a", "sample")
+    (results / "3b" / "trials" / "sample").mkdir(parents=True)
+    (results / "3b" / "trials" / "sample" / "reviews.txt").write_text("of the sample\n")
+    sheet(results, "--output", "jobs/results")
+    assert ("2a", "sample") not in rows(results)
+    sheet(results, "--sample", "--output", "jobs/results")
+    assert list(rows(results)) == [("2a", "sample")]
+    text = (results / "jobs" / "results" / "results.md").read_text()
+    assert "of the sample" in text
+    assert REVIEW not in text
+
+
+def test_without_matplotlib(results):
+    done = sheet(results, without="matplotlib")
+    assert sorted(path.name for path in (results / "jobs" / "results").iterdir()) == ["results.csv", "results.md"]
+    assert "pip install matplotlib" in done.stderr
+
+
+def test_no_results(results):
+    for part in PARTS:
+        (results / part / "run.json").unlink()
+    refused(run(results, "results_sheet.py"), "no results yet")
+    assert not (results / "jobs" / "results").exists()
+
+
+def test_a_long_sheet_has_several_pages(results):
+    for number in range(60):
+        add_trial(results, "1a", f"trial-{number:02}", note="a long remark on what one has learnt from it " * 3)
+    sheet(results)
+    assert (results / "jobs" / "results" / "results.pdf").read_bytes().count(b"/Type /Page ") > 10
+
+
+# ------------------------------------------------------------------------------------------------ handing in
+
+
+def test_the_submission(results, tmp_path):
+    add_trial(results, "1a", "mine")
+    sheet(results)
+    (results / "1a" / "my_idea.py").write_text("print('an idea')\n")
+    (results / "common" / "__pycache__").mkdir()
+    (results / "common" / "__pycache__" / "x.py").write_text("")
+    for folder in (".venv", "preprocessed_data", "aclImdb"):
+        (results / folder).mkdir()
+        (results / folder / "x.py").write_text("")
+    done = run(results, "make_submission.py", "doe", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "doe.zip") as archive:
+        names = set(archive.namelist())
+        assert archive.read("doe/results.pdf") == (results / "jobs" / "results" / "results.pdf").read_bytes()
+        assert archive.read("doe/1a/my_idea.py") == b"print('an idea')\n"
+    ours = {
+        "README.md",
+        "requirements.txt",
+        "preprocess_data.py",
+        "common/training.py",
+        "jobs/1a.pbs",
+        "jobs/trials.csv",
+    }
+    ours |= {
+        "jobs/submit_all.sh",
+        "tests/run.sh",
+        "tests/stand_ins/aprun",
+        "tests/requirements.txt",
+        "3b/generate_review.py",
+    }
+    ours |= {f"{part}/{script}" for part in PARTS for script in PARTS[part][:2]}
+    assert {f"doe/{name}" for name in ours} <= names
+    unwanted = (".model", ".state", ".json", ".npy", ".pyc", "test.txt", "reviews.txt", ".png", "/x.py")
+    assert not [name for name in names if name.endswith(unwanted) or "trials/" in name or name.startswith("doe/.")]
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(names) + 1
+    size = (tmp_path / "doe.zip").stat().st_size
+    assert lines[-1] == f"{tmp_path / 'doe.zip'}: {len(names)} files, {size:,} bytes"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["NAME"]),
+        (["a/b"], ["'a/b' is not a name"]),
+        (["doe"], ["results.pdf", "results_sheet.py", "--sheet"]),
+        (["doe", "--sheet", "README.md"], ["README.md is no PDF"]),
+    ],
+)
+def test_bad_usage(arguments, words, results):
+    refused(run(results, "make_submission.py", *arguments), *words)
+    assert not list(results.glob("*.zip"))
