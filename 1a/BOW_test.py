@@ -29,7 +29,7 @@ def main():
 
     if options.review is not None:
         review = own_review(options.review, options.data, vocabulary, device)
-        print(verdict(model, bags_of(review), review.labels))
+        print(verdict(model, bags_of(review)))
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)

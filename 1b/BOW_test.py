@@ -30,7 +30,7 @@ def main():
 
     if options.review is not None:
         review = own_review(options.review, options.data, vocabulary, device)
-        print(verdict(model, mean_embeddings(review, embeddings), review.labels))
+        print(verdict(model, mean_embeddings(review, embeddings)))
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)

@@ -12,7 +12,7 @@ from common.cluster import choose_device
 from common.errors import run_script
 from common.figures import figures_line
 from common.options import add_review_option, testing_options
-from common.own_words import own_review, verdict
+from common.own_words import influential_words, own_review, verdict
 from common.reviews import Vocabulary, load_reviews
 from common.testing import crop_batches, test_pass
 
@@ -30,7 +30,10 @@ def main():
 
     if options.review is not None:
         review = own_review(options.review, options.data, vocabulary, device)
-        print(verdict(model, review.ids[None].long(), review.labels))
+        ids = review.ids.long()
+        print(verdict(model, ids[None]), flush=True)
+        for word, change in influential_words(model, ids, vocabulary):
+            print(f"{change:+.4f} {word}")
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)

@@ -3,16 +3,20 @@
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "3c"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "3a"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 from RNN_language_model import RNN_language_model
+from RNN_model import RNN_model
 
 from common.checkpoints import load_model
 from common.cluster import choose_device
+from common.detokenizing import detokenize
 from common.errors import InputError, run_script
 from common.options import REPOSITORY, positive_float, positive_int, testing_options
+from common.own_words import verdict
 from common.reviews import Vocabulary
 from common.tokenizing import load_punkt, tokenize
 
@@ -62,18 +66,26 @@ def main():
     add(
         "--temperature",
         type=positive_float,
-        default=1.0,
+        nargs="+",
+        default=[1.0],
         metavar="X",
-        help="below 1: surer words, above: wilder",
+        help="below 1: surer words, above: wilder; several: a group of reviews for each",
     )
     add("--length", type=positive_int, default=150, metavar="N", help="words to add to the prime")
     add("--count", type=positive_int, default=1, metavar="N", help="reviews of each prime")
+    add("--raw", action="store_true", help="print the tokens as the model sees them, with spaces between")
+    add("--score", type=Path, metavar="FILE", help="a model of part 3c, whose verdict comes before each review")
     options = parser.parse_args()
     device = choose_device(options.device)
 
     model, words = load_model(options.model, "3a", RNN_language_model, "train_language_model.py")
     model.to(device)
     vocabulary = Vocabulary.of_model(options.data, words)
+
+    if options.score is not None:
+        sentiment_model, words = load_model(options.score, "3c", RNN_model, "RNN_sentiment_analysis.py")
+        sentiment_model.to(device)
+        sentiment_vocabulary = Vocabulary.of_model(options.data, words)
 
     load_punkt(options.data)
     primes = []
@@ -83,11 +95,22 @@ def main():
             raise InputError("--prime holds no words")
         primes += [vocabulary.review_of(tokens, "cpu").ids.tolist()] * options.count
 
-    generator = torch.Generator(device).manual_seed(options.seed)
-    for start in range(0, len(primes), options.batch_size):
-        batch = primes[start : start + options.batch_size]
-        for review in generate(model, batch, options.length, options.temperature, generator):
-            print(" ".join(vocabulary.words[token - 1] if token else "<unk>" for token in review), flush=True)
+    for group, temperature in enumerate(options.temperature):
+        if group > 0:
+            print()
+        if len(options.temperature) > 1:
+            print(f"temperature {temperature}")
+        # the seed anew, so that a group does not depend on those before it
+        generator = torch.Generator(device).manual_seed(options.seed)
+        for start in range(0, len(primes), options.batch_size):
+            batch = primes[start : start + options.batch_size]
+            for review in generate(model, batch, options.length, temperature, generator):
+                tokens = [vocabulary.words[token - 1] if token else "<unk>" for token in review]
+                line = " ".join(tokens) if options.raw else detokenize(tokens)
+                if options.score is not None:
+                    scored = sentiment_vocabulary.review_of(tokens, device)
+                    line = f"{verdict(sentiment_model, scored.ids[None].long())}  {line}"
+                print(line, flush=True)
 
 
 if __name__ == "__main__":

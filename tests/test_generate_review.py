@@ -1,0 +1,162 @@
+"""Part 3b's output: text for a reader, groups of temperatures, verdicts of a sentiment model."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from conftest import refused, run_here, succeed
+from twins import load_file
+
+from common.checkpoints import save_model
+from common.detokenizing import detokenize
+from common.reviews import Vocabulary
+
+SCRIPT = "3b/generate_review.py"
+
+
+@pytest.fixture
+def generate(model_of, sample_data):
+    """A function that runs 3b with options and returns the finished run."""
+    return lambda *options: run_here(
+        SCRIPT, "--data", sample_data, "--model", model_of("3a"), "--device", "cpu", *options
+    )
+
+
+@pytest.fixture
+def lines(generate):
+    """A function that runs 3b with options and returns what it printed, a list of lines."""
+
+    def run(*options):
+        done = succeed(generate(*options))
+        assert done.stdout.endswith("\n")
+        assert done.stderr == "running on the CPU, 1 threads\n"
+        return done.stdout[:-1].split("\n")
+
+    return run
+
+
+# ------------------------------------------------------------------------------------------- text for a reader
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [
+        ("i love this movie .", "i love this movie."),
+        ("well , it was good ; but why ? why ! ? yes : it was .", "well, it was good; but why? why!? yes: it was."),
+        ("i do n't know , it 's what they 'd say", "i don't know, it's what they'd say"),
+        ("i ca n't , i wo n't", "i can't, i won't"),
+        ("i 'm sure we 're what you 'll like and i 've seen", "i'm sure we're what you'll like and i've seen"),
+        ("you can not , i am gon na", "you cannot, i am gonna"),
+        ("he said : `` no ! '' , and `` the end '' is", 'he said: "no!", and "the end" is'),
+        ("`` a quotation that does not end .", '"a quotation that does not end.'),
+        ("a ( very ) good [ sic ] film ( 1999 ) .", "a (very) good [sic] film (1999)."),
+        ("it cost $ 100 , is # 1 and 90 % trash", "it cost $100, is #1 and 90% trash"),
+        ("and then ... nothing happens .... the end ...", "and then... nothing happens.... the end..."),
+        ("... and ( ... ) it 's ... `` ... and ... '' , no ...", '... and (...) it\'s... "... and...", no...'),
+        ("the actors ' faces", "the actors' faces"),
+        ("a ' real ' film , ' the end ' and ' so on . '", "a 'real' film, 'the end' and 'so on.'"),
+        ("that film 's ' star ' is", "that film's 'star' is"),
+        ("rock ' n ' roll of the ' 80s and ' 90s", "rock 'n' roll of the '80s and '90s"),
+        # two apostrophes further apart than the ends of a quotation
+        (
+            "the actors ' faces are all that one sees in this film and the boys ' bad jokes",
+            "the actors' faces are all that one sees in this film and the boys' bad jokes",
+        ),
+        ("* * * * out of * * * * , 10/10", "**** out of ****, 10/10"),
+        ("the plot -- or not -- is a b-movie 's", "the plot -- or not -- is a b-movie's"),
+        (
+            "<unk> 's <unk> <unk> , ( <unk> ) `` <unk> '' <unk> ... <unk> .",
+            '<unk>\'s <unk> <unk>, (<unk>) "<unk>" <unk>... <unk>.',
+        ),
+    ],
+)
+def test_detokenize(tokens, text):
+    assert detokenize(tokens.split(" ")) == text
+
+
+def test_reviews_are_text(lines):
+    options = ["--prime", "I don't qwxz: it's the \"last", "--prime", "a", "--count", 5, "--length", 120]
+    raw = lines("--raw", *options)
+    text = lines(*options)
+    assert len(text) == len(raw) == 10
+    assert text == [detokenize(line.split(" ")) for line in raw]
+    assert all(line.startswith("i do n't <unk> : it 's the `` last ") for line in raw[:5])
+    assert all(line.startswith("i don't <unk>: it's the \"last ") for line in text[:5])
+
+
+# ------------------------------------------------------------------------------------------------ temperatures
+
+
+@pytest.mark.parametrize("form", [[], ["--raw"]])
+def test_groups_of_temperatures(form, lines):
+    # two batches for each temperature
+    options = ["--count", 3, "--batch-size", 4, "--length", 20, "--seed", 3, *form]
+    groups = {temperature: lines("--temperature", temperature, *options) for temperature in ("0.25", "1.0", "1.5")}
+    assert [len(reviews) for reviews in groups.values()] == [6, 6, 6]
+    assert groups["1.0"] == lines(*options)
+    assert lines("--temperature", "1.0", "1.50", "0.25", *options) == [
+        *["temperature 1.0", *groups["1.0"], ""],
+        *["temperature 1.5", *groups["1.5"], ""],
+        *["temperature 0.25", *groups["0.25"]],
+    ]
+
+
+@pytest.mark.parametrize(("temperatures", "word"), [([], "expected at least one"), ([0.5, 0], "0"), ([1, "x"], "'x'")])
+def test_bad_temperatures(temperatures, word, generate):
+    refused(generate("--temperature", *temperatures), "--temperature", word)
+
+
+# ---------------------------------------------------------------------------------------------------- verdicts
+
+
+def sentiment_file(path, data):
+    """Writes a model of 3c with random weights and a smaller vocabulary than 3a's."""
+    model_class = load_file("3c/RNN_model.py").RNN_model
+    vocabulary = Vocabulary(data, 100)
+    hyperparameters = {"vocab_size": 101, "no_of_hidden_units": 8, "no_of_layers": 2, "pool": "mean"}
+    torch.manual_seed(0)
+    model = model_class(**hyperparameters)
+    torch.nn.init.normal_(model.fc_output.weight, std=10)
+    save_model(path, "3c", model, hyperparameters, vocabulary)
+    return path, model
+
+
+def test_verdicts(lines, sample_data, tmp_path):
+    file, model = sentiment_file(tmp_path / "rnn.model", sample_data)
+    # of unequal length, each to be scored without padding
+    options = ["--prime", "this is a great qwxz film", "--prime", "bad", "--count", 5, "--length", 30]
+    raw = lines("--raw", *options)
+    words = np.load(sample_data / "imdb_dictionary.npy")[:100].tolist()
+    expected = []
+    for line in raw:
+        ids = [words.index(word) + 1 if word in words else 0 for word in line.split(" ")]
+        _, logit = model.eval()(torch.tensor([ids]), torch.zeros(1))
+        probability = torch.sigmoid(logit).item()
+        expected.append(f"{probability:.4f} {'positive' if probability >= 0.5 else 'negative'}")
+    assert len(set(expected)) == 10
+    for form, reviews in (["--raw"], raw), ([], lines(*options)):
+        scored = [f"{verdict}  {review}" for verdict, review in zip(expected, reviews, strict=True)]
+        assert lines("--score", file, *options, *form) == scored
+
+
+def test_verdicts_in_groups_of_temperatures(lines, model_of):
+    options = ["--score", model_of("3c"), "--length", 20]
+    scored = {temperature: lines("--temperature", temperature, *options) for temperature in (0.5, 1.3)}
+    assert all(re.match(r"[01]\.\d{4} (positive|negative)  [ai]\b", line) for line in scored[0.5] + scored[1.3])
+    expected = ["temperature 0.5", *scored[0.5], "", "temperature 1.3", *scored[1.3]]
+    assert lines("--temperature", 0.5, 1.3, *options) == expected
+
+
+def test_verdicts_of_no_sentiment_model(generate, model_of, tmp_path):
+    missing = tmp_path / "rnn.model"
+    refused(generate("--score", missing), missing, "does not exist; run 3c/RNN_sentiment_analysis.py first")
+    refused(generate("--score", model_of("2a")), model_of("2a"), "belongs to part 2a, not to part 3c")
+
+
+def test_verdicts_of_a_model_of_other_words(generate, sample_data, tmp_path):
+    file, _ = sentiment_file(tmp_path / "rnn.model", sample_data)
+    content = torch.load(file, weights_only=True)
+    content["vocabulary"]["sha256_of_words"] = "0" * 64
+    torch.save(content, file)
+    refused(generate("--score", file), "trained with other words")

@@ -1,0 +1,223 @@
+"""A user's own words: the probability of reviews, the verdict, and the words that moved it most."""
+
+import math
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+import torch.nn as nn
+from conftest import PARTS, run_here, succeed
+from twins import load_file
+
+from common.own_words import ROWS, TOKENS, influential_words, probability_positive, verdict
+from common.reviews import Reviews, Vocabulary, bags_of
+
+VOCAB_SIZE = 600
+VECTOR_SIZE = 5
+HIDDEN_UNITS = 8
+
+# word 7 three times, 3 and 9 twice, unknown words, thirteen distinct known words
+REVIEW = [7, 3, 0, 12, 7, 30, 9, 4, 0, 7, 3, 21, 22, 23, 24, 9, 25, 26, 27]
+
+
+def model_of_part(part):
+    """A small model with random weights, left in training mode."""
+    torch.manual_seed(0)
+    sizes = {"1b": [VECTOR_SIZE], "2b": [VECTOR_SIZE]}.get(part, [VOCAB_SIZE + 1])
+    name, file = ("BOW_model", "BOW_model.py") if part in ("1a", "1b") else ("RNN_model", "RNN_model.py")
+    model = getattr(load_file(f"{part}/{file}"), name)(*sizes, HIDDEN_UNITS)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5)  # large enough for a word to matter
+    return model
+
+
+def input_of_part(part):
+    """What makes the model's input of ids."""
+    vectors = torch.randn(VOCAB_SIZE + 1, VECTOR_SIZE, generator=torch.Generator().manual_seed(1))
+    return (lambda ids: vectors[ids]) if part == "2b" else (lambda ids: ids)
+
+
+@pytest.fixture
+def vocabulary(tmp_path):
+    np.save(tmp_path / "imdb_dictionary.npy", np.array([f"word{i}" for i in range(1, VOCAB_SIZE + 1)]))
+    return Vocabulary(tmp_path)
+
+
+def score_by_hand(model, x):
+    """The probability of a batch of one review."""
+    with torch.no_grad():
+        _, logits = model.eval()(x, torch.ones(1))
+    return torch.sigmoid(logits).item()
+
+
+class Recorder(nn.Module):
+    """A sentiment model that keeps its inputs; a review's logit is the sum of its ids times a number."""
+
+    def __init__(self, scale=0.0):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+        self.inputs = []
+
+    def forward(self, x, t):
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        assert x.shape[1] > 0
+        assert t.shape == x.shape[:1]
+        self.inputs.append(x)
+        return torch.tensor(0.0), x.sum(dim=1) * self.scale
+
+
+# ----------------------------------------------------------------------------------- probability and verdict
+
+
+@pytest.mark.parametrize("part", ["1a", "1b", "2a", "2b", "3c"])
+def test_probabilities_of_a_batch_are_those_of_its_reviews(part):
+    model = model_of_part(part)
+    arrays = [np.array(ids) for ids in ([1, 2, 3, 4], [5, 5, 0, 6], [9, 8, 7, 1])]
+    if part == "1a":
+        x = bags_of(Reviews.of(arrays, [-1] * 3))
+        reviews = [bags_of(Reviews.of([array], [-1])) for array in arrays]
+    elif part == "1b":
+        x = torch.randn(3, VECTOR_SIZE)
+        reviews = x.split(1)
+    else:
+        x = input_of_part(part)(torch.from_numpy(np.stack(arrays)))
+        reviews = x.split(1)
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+    probabilities = probability_positive(model, x)
+
+    assert all(type(probability) is float for probability in probabilities)
+    assert len(set(probabilities)) == 3
+    assert probabilities == pytest.approx([score_by_hand(model, review) for review in reviews], abs=1e-6)
+    assert not model.training
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
+
+
+def test_the_model_is_asked_without_gradients_in_evaluation_mode():
+    model = Recorder(scale=1.0).train()
+    assert probability_positive(model, torch.tensor([[1, 1], [0, 0]])) == pytest.approx([1 / (1 + math.exp(-2)), 0.5])
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"), [(0.0, "0.5000 positive"), (-1e-3, "0.4998 negative"), (9.0, "0.9999 positive")]
+)
+def test_verdict(scale, words):
+    assert verdict(Recorder(scale), torch.tensor([[1]])) == words
+
+
+# ------------------------------------------------------------------------------------------ influential words
+
+
+def changes_by_hand(model, review, input_of):
+    """A dict of word to change, each scored with the word removed from the list, a batch of one review at a time."""
+    score = lambda ids: score_by_hand(model, input_of(torch.tensor([ids])))  # noqa: E731
+    return {
+        f"word{word}": score(review) - score([other for other in review if other != word]) for word in set(review) - {0}
+    }
+
+
+@pytest.mark.parametrize("part", ["2a", "2b", "3c"])
+@pytest.mark.parametrize("length", [6, len(REVIEW)])
+def test_a_change_is_the_difference_to_the_review_without_the_word(part, length, vocabulary):
+    model, input_of, review = model_of_part(part), input_of_part(part), REVIEW[:length]
+    by_hand = changes_by_hand(model, review, input_of)
+    model.train()
+
+    found = influential_words(model, torch.tensor(review), vocabulary, input_of)
+
+    assert len(found) == min(len(by_hand), 10)
+    assert dict(found) == pytest.approx({word: by_hand[word] for word, _ in found}, abs=1e-6)
+    sizes = [abs(change) for _, change in found]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes == pytest.approx(sorted(map(abs, by_hand.values()), reverse=True)[:10], abs=1e-6)
+    assert max(sizes) > 1e-4  # more than rounding
+
+
+def test_signs_and_order(vocabulary):
+    model = Recorder(scale=0.01)
+    words = influential_words(model, torch.tensor([5, 50, 5, 0, 20]), vocabulary)
+    assert [word for word, _ in words] == ["word50", "word20", "word5"]
+    assert all(change > 0 for _, change in words)
+    model = Recorder(scale=-0.01)
+    assert all(change < 0 for _, change in influential_words(model, torch.tensor([5, 50, 20]), vocabulary))
+
+
+@pytest.mark.parametrize("review", [[3], [3, 3, 3], [0], [0, 0]])
+def test_nothing_to_leave_out(review, vocabulary):
+    assert influential_words(Recorder(), torch.tensor(review), vocabulary) == []
+
+
+def test_unknown_words_stay_in_the_review(vocabulary):
+    model = Recorder()
+    assert influential_words(model, torch.tensor([0, 3, 0]), vocabulary) == [("word3", 0.0)]
+    assert [x.tolist() for x in model.inputs] == [[[0, 3, 0]], [[0, 0]]]
+
+
+def test_stop_words_are_unknown(vocabulary):
+    vocabulary.stop_ids = np.array([2])
+    review = vocabulary.review_of(["word1", "word2", "elsewhere", "word3"], "cpu")
+    assert {word for word, _ in influential_words(Recorder(), review.ids.long(), vocabulary)} == {"word1", "word3"}
+
+
+def test_words_of_a_short_review_run_as_one_batch(vocabulary):
+    model = Recorder()
+    influential_words(model, torch.arange(1, 61), vocabulary)
+    assert [x.shape for x in model.inputs] == [(1, 60), (60, 59)]
+
+
+@pytest.mark.parametrize("time", [250, 1000, 3 * TOKENS])
+def test_a_long_review_runs_in_large_batches_without_padding(time, vocabulary):
+    """The work of a long review, whatever the machine: how many batches there are, and of what shapes."""
+    no_of_words = 240 if time < 10_000 else 3
+    ids = torch.tensor([min(i, no_of_words - 1) + 1 for i in range(time)])  # the last one fills it up
+    model = Recorder()
+    influential_words(model, ids, vocabulary)
+
+    batches = model.inputs[1:]
+    assert all(len(x) <= ROWS and (x.numel() <= TOKENS or len(x) == 1) for x in batches)
+    assert all((x > 0).all() for x in batches)
+    counts = Counter(ids.tolist())
+    rows_of_length = Counter(time - count for count in counts.values())
+    for length, no_of_rows in rows_of_length.items():
+        of_length = [len(x) for x in batches if x.shape[1] == length]
+        assert sum(of_length) == no_of_rows
+        assert len(of_length) == math.ceil(no_of_rows / max(1, min(ROWS, TOKENS // length)))
+    assert sum(map(len, batches)) == no_of_words
+
+
+# ------------------------------------------------------------------------------------------------- the scripts
+
+
+def answer(part, model_of, sample_data, review):
+    """What a part's test script prints for a review: the probability, and a list of pairs (word, change)."""
+    options = ["--data", sample_data, "--model", model_of(part), "--device", "cpu", "--review", review]
+    done = succeed(run_here(f"{part}/{PARTS[part][1]}", *options))
+    assert done.stderr == "running on the CPU, 1 threads\n"  # no progress bar but on a terminal
+    first, *lines = done.stdout.splitlines()
+    matches = [re.fullmatch(r"([+-][01]\.\d{4}) (\S+)", line) for line in lines]
+    assert all(matches), done.stdout
+    return float(first.split()[0]), [(match[2], float(match[1])) for match in matches]
+
+
+@pytest.mark.parametrize("part", ["2a", "2b", "3c"])
+def test_the_scripts_print_the_words(part, model_of, sample_data):
+    tokens = ["a", "great", "film", "qwxz", "and", "a", "great", "cast"]
+    probability, changes = answer(part, model_of, sample_data, " ".join(tokens))
+    assert {word for word, _ in changes} == set(tokens) - {"qwxz"}
+    for word, change in changes:
+        rest = " ".join(token for token in tokens if token != word)
+        assert change == pytest.approx(probability - answer(part, model_of, sample_data, rest)[0], abs=2e-4)
+
+
+@pytest.mark.parametrize("part", ["2a", "2b", "3c"])
+@pytest.mark.parametrize("review", ["great", "Great great", "qwxz"])
+def test_the_scripts_print_one_line_where_nothing_can_be_left_out(part, review, model_of, sample_data):
+    assert answer(part, model_of, sample_data, review)[1] == []
+
+
+@pytest.mark.parametrize("part", ["1a", "1b"])
+def test_bags_of_words_print_one_line(part, model_of, sample_data):
+    assert answer(part, model_of, sample_data, "a great film and a great cast")[1] == []
