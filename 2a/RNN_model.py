@@ -2,7 +2,7 @@
 
 import torch.nn as nn
 
-from common.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm
+from common.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm, pool_over_time
 
 
 class RNN_model(nn.Module):
@@ -10,7 +10,8 @@ class RNN_model(nn.Module):
 
     `vocab_size` counts the unknown token, id 0. `pool` is "max" or "mean".
 
-    `forward`: token ids x (batch, time) int64 and labels t (batch,) float of 0 and 1
+    `forward`: token ids x (batch, time) int64 and labels t (batch,) float of 0 and 1; with
+    `lengths` (batch,) int64 the padding behind them does not count, by default it does, as in the handout
     -> (loss: scalar, the mean binary cross entropy; logits: (batch,), above 0 for a positive review).
     """
 
@@ -50,7 +51,7 @@ class RNN_model(nn.Module):
             self.lstm3.reset_state()
             self.dropout3.reset_state()
 
-    def forward(self, x, t):
+    def forward(self, x, t, lengths=None):
         self.reset_state()
 
         h = self.embedding(x)  # (batch, time, features), as are all the layers' outputs
@@ -61,7 +62,7 @@ class RNN_model(nn.Module):
         if self.no_of_layers >= 3:
             h = self.dropout3(self.bn_lstm3(self.lstm3(h)))
 
-        h = h.max(dim=1).values if self.pool == "max" else h.mean(dim=1)  # (batch, features)
+        h = pool_over_time(h, self.pool, lengths)  # (batch, features)
 
         h = self.fc_output(h)[:, 0]  # (batch,)
 

@@ -2,7 +2,7 @@
 
 import torch.nn as nn
 
-from common.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm
+from common.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm, pool_over_time
 
 
 class RNN_model(nn.Module):
@@ -10,7 +10,8 @@ class RNN_model(nn.Module):
 
     `in_size` is the dimension of the GloVe vectors. `pool` is "max" or "mean".
 
-    `forward`: GloVe vectors x (batch, time, in_size) float and labels t (batch,) float of 0 and 1
+    `forward`: GloVe vectors x (batch, time, in_size) float and labels t (batch,) float of 0 and 1; with
+    `lengths` (batch,) int64 the padding behind them does not count, by default it does, as in the handout
     -> (loss: scalar, the mean binary cross entropy; logits: (batch,), above 0 for a positive review).
     """
 
@@ -48,7 +49,7 @@ class RNN_model(nn.Module):
             self.lstm3.reset_state()
             self.dropout3.reset_state()
 
-    def forward(self, x, t):
+    def forward(self, x, t, lengths=None):
         self.reset_state()
 
         h = self.dropout1(self.bn_lstm1(self.lstm1(x)))  # (batch, time, features)
@@ -57,7 +58,7 @@ class RNN_model(nn.Module):
         if self.no_of_layers >= 3:
             h = self.dropout3(self.bn_lstm3(self.lstm3(h)))
 
-        h = h.max(dim=1).values if self.pool == "max" else h.mean(dim=1)  # (batch, features)
+        h = pool_over_time(h, self.pool, lengths)  # (batch, features)
 
         h = self.fc_output(h)[:, 0]  # (batch,)
 

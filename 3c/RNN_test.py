@@ -11,16 +11,17 @@ from common.checkpoints import load_model
 from common.cluster import choose_device
 from common.errors import run_script
 from common.figures import figures_line
-from common.options import add_review_option, testing_options
+from common.options import add_review_option, add_whole_option, testing_options
 from common.own_words import influential_words, own_review, verdict
 from common.reviews import Vocabulary, load_reviews
-from common.testing import crop_batches, test_pass
+from common.testing import crop_batches, test_pass, whole_batches
 
 
 def main():
     model_file = Path(__file__).resolve().parent / "rnn.model"
     parser = testing_options(__doc__, model=model_file, lengths=list(range(50, 501, 50)))
     add_review_option(parser)
+    add_whole_option(parser)
     options = parser.parse_args()
     device = choose_device(options.device)
 
@@ -37,6 +38,11 @@ def main():
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)
+    if options.whole:
+        batches = whole_batches(test, options.batch_size)
+        print("whole", figures_line(test_pass(model, batches)))
+        return
+
     for sequence_length in options.lengths:
         batches = crop_batches(test, sequence_length, options.batch_size, options.seed)
         print(sequence_length, figures_line(test_pass(model, batches)), flush=True)

@@ -140,3 +140,16 @@ class LockedDropout(nn.Module):
             kept = processes.draw_rows(batch, lambda n: x.new_empty(n, 1, features).bernoulli_(1 - self.p))
             self.mask = kept / (1 - self.p)
         return x * self.mask
+
+
+def pool_over_time(h, pool, lengths=None):
+    """(batch, time, features) -> (batch, features): the maximum over time, for a `pool` of "max", or the mean.
+
+    With `lengths` (batch,) int64, only the first so many timesteps of each review count, and its padding does not.
+    """
+    if lengths is None:
+        return h.max(dim=1).values if pool == "max" else h.mean(dim=1)
+    is_padding = (torch.arange(h.shape[1], device=h.device) >= lengths[:, None])[..., None]
+    if pool == "max":
+        return h.masked_fill(is_padding, -torch.inf).max(dim=1).values
+    return h.masked_fill(is_padding, 0).sum(dim=1) / lengths[:, None]

@@ -180,6 +180,11 @@ def add_review_option(parser):
     parser.add_argument("--review", metavar="TEXT", help="score this review instead; - reads standard input")
 
 
+def add_whole_option(parser):
+    """`--whole` of the test scripts of parts 2a, 2b and 3c."""
+    parser.add_argument("--whole", action="store_true", help="test on whole reviews instead, their padding left out")
+
+
 def parse_training_options(parser, script):
     """The options of the train script at the path `script`, with `part`, `lr` and `output` filled in."""
     options = parser.parse_args()

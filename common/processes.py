@@ -209,8 +209,9 @@ def wait_for_all():
 class _EndingTogether(errors.Ending):
     """The first process that knows why the run ends tells it; the others end with the same status, in silence.
 
-    They are told through the store, where a thread of each waits for it: they themselves may wait for a process that is
-    gone. Process 0 keeps the store (unless torchrun does), so it is the last to leave.
+    They are told through the store, where a thread of each waits for it, with a connection of its own: they themselves
+    may wait for a process that is gone, or hold the other connection. Process 0 keeps the store (unless torchrun does),
+    so it is the last to leave.
     """
 
     WHY = "why the run ends"
@@ -226,9 +227,9 @@ class _EndingTogether(errors.Ending):
     def well(self):
         self.store.add("done", 1)
         if self.rank == 0:
-            self._wait_until("done", self.count, WAITING.total_seconds())
+            self._wait_until(self.store, "done", self.count, WAITING.total_seconds())
             self.store.set(self.WHY, self.WELL)
-            self._wait_until("others who know", self.count - 1, 5)
+            self._wait_until(self.store, "others who know", self.count - 1, 5)
         self.watcher.join()
         dist.destroy_process_group()
 
@@ -241,7 +242,7 @@ class _EndingTogether(errors.Ending):
             self.watcher.join()
         print(message, file=sys.__stderr__, flush=True)
         if self.rank == 0:
-            self._wait_until("others who know", self.count - 1, 5)
+            self._wait_until(self.store, "others who know", self.count - 1, 5)
         os._exit(status)  # past the other threads, which may wait for processes that are gone
 
     def _watch(self, store):
@@ -252,13 +253,16 @@ class _EndingTogether(errors.Ending):
         except RuntimeError:
             return
         if told != self.WELL and not told.startswith(f"{self.name} "):
+            if self.rank == 0:
+                self._wait_until(store, "others who know", self.count - 1, 5)
             os._exit(int(told.split(" ", 2)[1]))
 
-    def _wait_until(self, key, number, seconds):
+    @staticmethod
+    def _wait_until(store, key, number, seconds):
         """Waits until the store's `key` has counted to `number`, but not for ever: some may be gone."""
         end = time.monotonic() + seconds
         with suppress(RuntimeError):  # so may torchrun, which keeps the store
-            while time.monotonic() < end and self.store.add(key, 0) < number:
+            while time.monotonic() < end and store.add(key, 0) < number:
                 time.sleep(0.02)
 
 

@@ -24,13 +24,31 @@ def crop_batches(reviews, sequence_length, batch_size, seed):
         yield random_crops(reviews, rows, sequence_length, generator), reviews.labels[rows]
 
 
+# whole reviews of a batch hold no more tokens than its crops of the greatest default length of the test scripts
+LONGEST_CROP = 500
+
+
+def whole_batches(reviews, batch_size):
+    """Batches of whole reviews x (batch, time) int64, padded with 0, with their labels and lengths t, l (batch,).
+
+    Reviews of like length share a batch, the shortest first, of at most `batch_size` and less where they are long.
+    """
+    generator = torch.Generator(reviews.ids.device)  # a crop that is as long as its review leaves it no choice
+    order = reviews.lengths.argsort(stable=True)
+    for rows in tqdm(order.split(batch_size), desc="test", leave=False, disable=None):
+        longest = int(reviews.lengths[rows[-1]])
+        for some in rows.split(max(1, min(batch_size, batch_size * LONGEST_CROP // longest))):
+            lengths = reviews.lengths[some]
+            yield random_crops(reviews, some, int(lengths[-1]), generator), reviews.labels[some], lengths
+
+
 @torch.no_grad()
 def test_pass(model, batches):
-    """(accuracy, loss, seconds) of a sentiment model over `batches` of (x, t), in evaluation mode."""
+    """(accuracy, loss, seconds) of a sentiment model over `batches`, its arguments (x, t, …), in evaluation mode."""
     model.eval()
     tally = Tally()
-    for x, t in in_turns(batches):
-        loss, logits = model(x, t)
+    for x, t, *lengths in in_turns(batches):
+        loss, logits = model(x, t, *lengths)
         tally.add(loss, no_of_hits(logits, t), len(t))
     return tally.figures()
 

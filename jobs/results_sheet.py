@@ -98,7 +98,7 @@ def read_tested(path):
     """The lines of a test script, a list of `Tested`. ValueError where they are anything else."""
     tested = []
     for line in path.read_text(encoding="utf-8").splitlines():
-        fields = [float(field) for field in line.split()]
+        fields = [float(field) for field in line.removeprefix("whole ").split()]
         if len(fields) == 3:  # accuracy loss seconds
             tested.append(Tested(None, fields[0], fields[1], None))
         elif len(fields) in (4, 5):  # length accuracy loss seconds [perplexity]

@@ -273,20 +273,29 @@ def test_everything_in_the_right_order(cluster):
     assert cluster.run()[1] == []
 
 
-def test_the_options_are_known(cluster, tmp_path, monkeypatch):
+def test_all_trials(cluster):
     (cluster.tree.parent / "aclImdb").mkdir()
     (cluster.tree.parent / "glove.txt").touch()
-    succeed(cluster.submit_all("--imdb", "../aclImdb", "--glove", "../glove.txt", "--trials", "all"))
-    jobs, calls = cluster.run()
-    assert {job["status"] for job in jobs.values()} == {0}
-    assert calls[0].startswith(f"{PREPROCESSING} --output preprocessed_data --imdb {tmp_path}/aclImdb --glove")
+    everything = ["--imdb", "../aclImdb", "--glove", "../glove.txt", "--trials", "all"]
+    printed = succeed(cluster.submit_all("--dry-run", *everything))
     rows = (REPO / "jobs" / "trials.csv").read_text().splitlines()[1:]
-    assert len(calls) == 1 + sum(1 if row.startswith("3b") else 2 for row in rows)
-    monkeypatch.chdir(tmp_path)
-    for call in calls[1:]:
-        script, *options = call.split(" ALPS")[0].split()
-        # no more is wrong than that there is no such data here
-        refused(run_here(script, *options), "does not exist")
+    assert f"ARGS='--imdb {cluster.tree.parent}/aclImdb --glove {cluster.tree.parent}/glove.txt'" in printed
+    for row, line in zip(rows, printed.splitlines()[1:], strict=True):
+        part, trial, options = row.split(",")[:3]
+        assert line.startswith(f"TRIAL={trial} ARGS='{options}' ")
+        assert line.endswith(f" jobs/{part}.pbs")
+
+
+TRIALS = [row.split(",")[:3] for row in (REPO / "jobs" / "trials.csv").read_text().splitlines()[1:]]
+
+
+@pytest.mark.parametrize(("part", "trial", "options"), TRIALS)
+def test_the_options_of_a_trial_are_known(part, trial, options, tmp_path):
+    script = "generate_review.py" if part == "3b" else PARTS[part][0]
+    place = [] if part == "3b" else ["--output", tmp_path / trial]
+    data = ["--data", tmp_path / "nowhere", *(["--model", tmp_path / "nowhere"] if part == "3b" else [])]
+    # no more is wrong than that there is no such data here
+    refused(run_here(f"{part}/{script}", *data, *place, *options.split()), tmp_path / "nowhere", "does not exist")
 
 
 @pytest.mark.parametrize(
