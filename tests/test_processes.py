@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -157,7 +158,10 @@ class Forked:
 
     def communicate(self):
         """All that it printed, on standard output and standard error, when it has ended."""
+        limit = threading.Timer(120, self.send_signal, [signal.SIGKILL])
+        limit.start()
         printed = self.stdout.read(), self.stderr.read()
+        limit.cancel()
         self.stdout.close()
         self.stderr.close()
         self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
