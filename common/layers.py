@@ -55,7 +55,12 @@ class BatchNorm(nn.BatchNorm1d):
         return normed
 
     def _normalised(self, x, weight, bias):
-        """x (batch, channels) normalised; the means and the unbiased variances of its channels, (channels,) float32."""
+        """x (batch, channels) normalised; the means and the unbiased variances of its channels, (channels,)."""
+        if processes.count() == 1:
+            mean, variance = weight.new_zeros(x.shape[1]), weight.new_ones(x.shape[1])
+            # momentum 1 leaves each channel's own figures in mean and variance
+            normed = F.batch_norm(x, mean, variance, weight, bias, training=True, momentum=1.0, eps=self.eps)
+            return normed, mean, variance
         batch_size = processes.batch_size(len(x))
         mean = processes.add_up(x.sum(dim=0, dtype=weight.dtype)) / batch_size
         centred = x - mean
@@ -92,12 +97,7 @@ class TimestepBatchNorm(BatchNorm):
         # every pair (timestep, feature) is a channel of its own
         x = x.reshape(batch, time * features)
         weight, bias = self.weight.repeat(time), self.bias.repeat(time)
-        if processes.count() == 1:
-            mean, variance = self.running_mean.new_zeros(time * features), self.running_var.new_ones(time * features)
-            # momentum 1 leaves each channel's own figures in mean and variance
-            normed = F.batch_norm(x, mean, variance, weight, bias, training=True, momentum=1.0, eps=self.eps)
-        else:
-            normed, mean, variance = self._normalised(x, weight, bias)
+        normed, mean, variance = self._normalised(x, weight, bias)
         self._update_running_figures(mean.view(time, features), variance.view(time, features))
         return normed.view(batch, time, features)
 
