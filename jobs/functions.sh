@@ -29,7 +29,24 @@ keep() {
     mv "$to.part" "$to"
 }
 
-# describe PART: sets train_script, test_script, model and source, the file that the model is made from
+# use_sample: sets the table, the trial and the places of the runs on the made-up sample; use_trials [NAMES]: of the others
+# shellcheck disable=SC2034 # those who call it use them
+use_sample() {
+    table=jobs/sample.csv names=sample
+    DATA=preprocessed_data/sample LANGUAGE_MODEL=3a/trials/sample/language.model
+}
+# shellcheck disable=SC2034
+use_trials() {
+    table=jobs/trials.csv names=${1:-default}
+}
+
+# is_preprocessed GLOVE: the reviews are in DATA, and, for a GLOVE that is not empty, in GloVe's ids too
+is_preprocessed() {
+    is_current "$DATA/imdb_test_labels.npy" && { [ -z "$1" ] || is_current "$DATA/imdb_test_glove.txt"; }
+}
+
+# describe PART: sets source, the file that the part's results are made from, and, but for 3b, train_script, test_script
+# and model
 # shellcheck disable=SC2034 # those who call it use them
 describe() {
     source=$DATA/imdb_train.txt
@@ -37,11 +54,10 @@ describe() {
         1a | 1b) train_script=BOW_sentiment_analysis.py test_script=BOW_test.py model=BOW.model ;;
         2a | 2b | 3c) train_script=RNN_sentiment_analysis.py test_script=RNN_test.py model=rnn.model ;;
         3a) train_script=train_language_model.py test_script=RNN_language_test.py model=language.model ;;
-        3b) train_script='' test_script=generate_review.py model='' source=$LANGUAGE_MODEL ;;
     esac
     case $1 in
         1b | 2b) source=$DATA/imdb_train_glove.txt ;;
-        3c) source=$LANGUAGE_MODEL ;;
+        3b | 3c) source=$LANGUAGE_MODEL ;;
     esac
 }
 

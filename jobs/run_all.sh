@@ -33,21 +33,17 @@ done
 bash jobs/make_environment.sh requirements.txt
 python=$PWD/.venv/bin/python
 
+. jobs/functions.sh
 if [ -n "$imdb" ]; then
-    table=jobs/trials.csv
-    : "${names:=default}"
+    use_trials "$names"
     DATA=preprocessed_data
     LANGUAGE_MODEL=3a/language.model
     preprocess=(--imdb "$imdb" ${glove:+--glove "$glove"})
 else
-    table=jobs/sample.csv
-    names=sample
-    DATA=preprocessed_data/sample
-    LANGUAGE_MODEL=3a/trials/sample/language.model
+    use_sample
     preprocess=(--sample)
     glove=sample
 fi
-. jobs/functions.sh
 unknown=$(unknown_trial "$table" "$names")
 [ -z "$unknown" ] || usage "$table has no trial $unknown"
 
@@ -60,7 +56,7 @@ record() {
     fi
 }
 
-if is_current "$DATA/imdb_test_labels.npy" && { [ -z "$glove" ] || is_current "$DATA/imdb_test_glove.txt"; }; then
+if is_preprocessed "$glove"; then
     echo "== preprocessing: done already"
 else
     echo "== preprocessing"

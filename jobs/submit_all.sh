@@ -39,19 +39,17 @@ done
 [ -z "$glove" ] || [ -n "$imdb" ] || usage "--glove goes with --imdb"
 [ -z "$sample" ] || [ -z "$imdb$names" ] || usage "--sample goes with neither --imdb nor --trials"
 
+. jobs/functions.sh
 if [ -n "$sample" ]; then
-    table=jobs/sample.csv
-    names=sample
-    export DATA=preprocessed_data/sample LANGUAGE_MODEL=3a/trials/sample/language.model
+    use_sample
+    export DATA LANGUAGE_MODEL
     preprocess=--sample
 else
-    table=jobs/trials.csv
-    : "${names:=default}"
+    use_trials "$names"
     preprocess="${imdb:+--imdb $imdb}${glove:+ --glove $glove}"
 fi
 export TRIAL=default ARGS='' TEST_ARGS=''
 . jobs/environment.sh
-. jobs/functions.sh
 [ -n "$dry_run" ] || command -v qsub >/dev/null || {
     echo "error: there is no qsub here; log in to the cluster, or see with --dry-run what would be submitted" >&2
     exit 2
@@ -86,7 +84,7 @@ is_done() {
 }
 
 preprocessing=''
-if ! is_current "$DATA/imdb_test_labels.npy" || { [ -n "$glove" ] && ! is_current "$DATA/imdb_test_glove.txt"; }; then
+if ! is_preprocessed "$glove"; then
     [ -n "$preprocess" ] || usage "there is nothing in $DATA: give --imdb DIR [--glove FILE]"
     ARGS=$preprocess
     NODES=1 submit preprocess ''
