@@ -105,13 +105,16 @@ def _accuracy_by_length(runs):
     return figure
 
 
+def _perplexity_of(loss):
+    return math.exp(min(loss, 700))  # exp overflows where a training blows up
+
+
 def _perplexity(runs):
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     for run in runs:
         label = "" if len(runs) == 1 else f"{run.trial}, "
-        # exp overflows where a training blows up
-        _curve(axes, run, "train_loss", f"{label}training", TRAIN, lambda loss: math.exp(min(loss, 700)))
-        _curve(axes, run, "test_loss", f"{label}test", TEST, lambda loss: math.exp(min(loss, 700)))
+        _curve(axes, run, "train_loss", f"{label}training", TRAIN, _perplexity_of)
+        _curve(axes, run, "test_loss", f"{label}test", TEST, _perplexity_of)
     axes.set(title="3a: perplexity of the language model", xlabel="epoch", ylabel="perplexity", yscale="log")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3, which="both")

@@ -63,6 +63,10 @@ class Run(NamedTuple):
         accuracy, number = max(accuracies)
         return -number, accuracy
 
+    def by_length(self):
+        """The accuracies of the test script as text: a dict from length."""
+        return {tested.length: f"{tested.accuracy:.2f}" for tested in self.tested if tested.length}
+
     def best_length(self):
         """The `Tested` with the best accuracy, or None."""
         return max(self.tested, key=lambda tested: tested.accuracy, default=None)
@@ -127,13 +131,13 @@ def read_run(part, trial, folder, shows):
     return Run(part, trial, shows, dict(run["options"]), epochs, *texts, tested, state)
 
 
-def gather(sample):
+def gather(trials, sample):
     """All runs, of the made-up sample or all others: a list of `Run`, and a line of text on each that is damaged."""
-    trials = read_trials()
     runs, damaged = [], []
     for part in PARTS:
         for trial, folder in folders_of(part, trials):
-            if (trial == "sample") != sample or not (trial != "default" or (folder / "run.json").exists()):
+            not_trained = trial == "default" and not (folder / "run.json").exists()
+            if (trial == "sample") != sample or not_trained:
                 continue
             where = folder.relative_to(REPOSITORY)
             try:
@@ -145,9 +149,9 @@ def gather(sample):
     return runs, damaged
 
 
-def read_reviews(sample):
+def read_reviews(trials, sample):
     """What 3b generated: a dict from trial to lines."""
-    folders = folders_of("3b", read_trials())
+    folders = folders_of("3b", trials)
     chosen = [(trial, folder / "reviews.txt") for trial, folder in folders if (trial == "sample") == sample]
     return {trial: path.read_text(encoding="utf-8").splitlines() for trial, path in chosen if path.exists()}
 
@@ -156,12 +160,11 @@ def settings(run, default):
     """The options in which a run differs from the part's default run, as text."""
     if default is None:
         return "see run.json"
-    changed = {name: value for name, value in run.options.items() if name not in PLACES}
-    changed = {name: value for name, value in changed.items() if value != default.options.get(name)}
     words = []
-    for name, value in changed.items():
-        option = f"--{name.replace('_', '-')}"
-        words += [option] if value is True else [f"{option} {value}"]
+    for name, value in run.options.items():
+        if name not in PLACES and value != default.options.get(name):
+            option = f"--{name.replace('_', '-')}"
+            words.append(option if value is True else f"{option} {value}")
     return " ".join(words)
 
 
@@ -212,18 +215,19 @@ def rows_of(runs):
     return rows
 
 
+def lengths_of(runs):
+    """The lengths that the test scripts of `runs` were run at, in order."""
+    return sorted({length for run in runs for length in run.by_length()})
+
+
 def csv_text(rows, runs):
     """The sheet for a spreadsheet: the rows, and a column for each length that a test script was run at."""
-    lengths = sorted({tested.length for run in runs for tested in run.tested if tested.length})
     text = io.StringIO()
-    columns = [*(rows[0] if rows else ["part", "trial"]), *(f"accuracy at {length}" for length in lengths)]
+    columns = [*rows[0], *(f"accuracy at {length}" for length in lengths_of(runs))]
     writer = csv.DictWriter(text, columns, restval="")
     writer.writeheader()
     for row, run in zip(rows, runs, strict=True):
-        at_lengths = {
-            f"accuracy at {tested.length}": f"{tested.accuracy:.2f}" for tested in run.tested if tested.length
-        }
-        writer.writerow(row | at_lengths)
+        writer.writerow(row | {f"accuracy at {length}": accuracy for length, accuracy in run.by_length().items()})
     return text.getvalue()
 
 
@@ -267,21 +271,20 @@ def part_tables(rows, runs):
             )
             table.append([*(row[column] for column in COLUMNS), script, row["handout"], remarks])
         yield f"{part}: {title}", header, table
-        lengths = sorted({tested.length for _, run in of_part for tested in run.tested if tested.length})
+        lengths = lengths_of(run for _, run in of_part)
         if lengths:
-            at = [{tested.length: f"{tested.accuracy:.2f}" for tested in run.tested} for _, run in of_part]
             table = [
-                [run.trial, *(found.get(length, "") for length in lengths)]
-                for (_, run), found in zip(of_part, at, strict=True)
+                [run.trial, *(run.by_length().get(length, "") for length in lengths)]
+                for _, run in of_part
                 if run.tested
             ]
             yield f"{part}: test accuracy by length", ["trial", *map(str, lengths)], table
 
 
-def markdown_text(rows, runs, damaged, reviews):
-    """The sheet to read: tables by part, what is wrong, and the generated reviews."""
+def markdown_text(tables, damaged, reviews):
+    """The sheet to read: the `part_tables`, what is wrong, and the generated reviews."""
     parts = ["# Results\n", INTRODUCTION]
-    for heading, header, table in part_tables(rows, runs):
+    for heading, header, table in tables:
         parts += [f"## {heading}\n", markdown_table(header, table)]
     if damaged:
         parts += ["## Not read\n", "".join(f"- {line}\n" for line in damaged)]
@@ -303,7 +306,8 @@ def main():
     add("--sample", action="store_true", help="of the runs on the made-up sample, which are left out otherwise")
     options = parser.parse_args()
 
-    runs, damaged = gather(options.sample)
+    trials = read_trials()
+    runs, damaged = gather(trials, options.sample)
     for line in damaged:
         print(f"warning: {line}", file=sys.stderr)
     if not runs:
@@ -311,11 +315,12 @@ def main():
     for run in runs:
         if run.state:
             print(f"{run.part} {run.trial}: {run.state}", file=sys.stderr)
-    rows, reviews = rows_of(runs), read_reviews(options.sample)
+    rows, reviews = rows_of(runs), read_reviews(trials, options.sample)
+    tables = list(part_tables(rows, runs))
 
     make_directory(options.output)
     write(options.output / "results.csv", csv_text(rows, runs).encode())
-    write(options.output / "results.md", markdown_text(rows, runs, damaged, reviews).encode())
+    write(options.output / "results.md", markdown_text(tables, damaged, reviews).encode())
     try:
         import results_pictures
     except ModuleNotFoundError as error:
@@ -323,7 +328,6 @@ def main():
             raise
         print("no pictures and no results.pdf: matplotlib is not installed (pip install matplotlib)", file=sys.stderr)
         return
-    tables = list(part_tables(rows, runs))
     for name, content in results_pictures.draw(runs, tables, damaged, reviews):
         write(options.output / name, content)
 
