@@ -48,6 +48,10 @@ TINY = {
 }
 
 
+# parts have model files of the same name
+MODEL_FILES = ("BOW_model", "RNN_model", "RNN_language_model")
+
+
 def run_script(script, *arguments, cwd=REPO, stdin=None):
     """Runs `python SCRIPT` in the folder `cwd`; returns the finished process, its output as text."""
     return subprocess.run(
@@ -66,8 +70,7 @@ def run_here(script, *arguments, stdin=""):
 
     What would end the script with a traceback is raised.
     """
-    names = ("BOW_model", "RNN_model", "RNN_language_model")  # parts have model files of the same name
-    modules = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    modules = {name: sys.modules.pop(name) for name in MODEL_FILES if name in sys.modules}
     stdout, stderr, status = io.StringIO(), io.StringIO(), 0
     with (
         mock.patch.object(sys, "argv", [script, *map(str, arguments)]),
@@ -85,16 +88,21 @@ def run_here(script, *arguments, stdin=""):
         except SystemExit as end:
             status = end.code
         finally:
-            for name in names:
+            for name in MODEL_FILES:
                 sys.modules.pop(name, None)
             sys.modules.update(modules)
     return subprocess.CompletedProcess([script, *arguments], status, stdout.getvalue(), stderr.getvalue())
 
 
+def training(part, data, output, *arguments):
+    """The script and the options of a part's training with its TINY settings, changed by `arguments`."""
+    options = [*TINY[part].split(), "--data", data, "--output", output, "--device", "cpu", *arguments]
+    return [f"{part}/{PARTS[part][0]}", *options]
+
+
 def train(part, data, output, *arguments):
     """Trains a part with its TINY settings, changed by `arguments`, in this process; returns the finished run."""
-    script = f"{part}/{PARTS[part][0]}"
-    return run_here(script, *TINY[part].split(), "--data", data, "--output", output, "--device", "cpu", *arguments)
+    return run_here(*training(part, data, output, *arguments))
 
 
 def succeed(done):

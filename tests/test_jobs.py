@@ -273,20 +273,18 @@ def test_everything_in_the_right_order(cluster):
     assert cluster.run()[1] == []
 
 
+TRIALS = [row.split(",")[:3] for row in (REPO / "jobs" / "trials.csv").read_text().splitlines()[1:]]
+
+
 def test_all_trials(cluster):
     (cluster.tree.parent / "aclImdb").mkdir()
     (cluster.tree.parent / "glove.txt").touch()
     everything = ["--imdb", "../aclImdb", "--glove", "../glove.txt", "--trials", "all"]
     printed = succeed(cluster.submit_all("--dry-run", *everything))
-    rows = (REPO / "jobs" / "trials.csv").read_text().splitlines()[1:]
     assert f"ARGS='--imdb {cluster.tree.parent}/aclImdb --glove {cluster.tree.parent}/glove.txt'" in printed
-    for row, line in zip(rows, printed.splitlines()[1:], strict=True):
-        part, trial, options = row.split(",")[:3]
+    for (part, trial, options), line in zip(TRIALS, printed.splitlines()[1:], strict=True):
         assert line.startswith(f"TRIAL={trial} ARGS='{options}' ")
         assert line.endswith(f" jobs/{part}.pbs")
-
-
-TRIALS = [row.split(",")[:3] for row in (REPO / "jobs" / "trials.csv").read_text().splitlines()[1:]]
 
 
 @pytest.mark.parametrize(("part", "trial", "options"), TRIALS)

@@ -15,7 +15,7 @@ import warnings
 
 import pytest
 import torch
-from conftest import ENVIRONMENT, PARTS, REPO, TINY, read_model, succeed, train
+from conftest import ENVIRONMENT, MODEL_FILES, PARTS, REPO, read_model, succeed, train, training
 from test_resume import same_run, without_times
 
 from common.checkpoints import load_checkpoint
@@ -172,7 +172,7 @@ def run_inside(script, arguments):
     """Runs a script, or lines of Python, in this process; returns its status."""
     warnings.simplefilter("error")
     sys.argv = [script, *arguments]
-    for name in ("BOW_model", "RNN_model", "RNN_language_model"):  # parts have model files of the same name
+    for name in MODEL_FILES:
         sys.modules.pop(name, None)
     try:
         if script == ONE_STEP:
@@ -217,18 +217,11 @@ def finish(processes):
     return outputs[0][0], stderr, [process.returncode for process in processes]
 
 
-def training(part, data, output, *arguments):
-    """The script and the options of a part's TINY training, changed by `arguments`."""
-    script = f"{part}/{PARTS[part][0]}"
-    options = [*TINY[part].split(), "--data", data, "--output", output, "--device", "cpu", *arguments]
-    return [script, *options]
-
-
-def close_weights(one, other):
-    """Whether two model files hold the same weights to 1e-4."""
+def close_weights(one, other, tolerance=1e-4):
+    """Whether two model files hold the same weights but for `tolerance`."""
     one, other = (read_model(path)["state_dict"] for path in (one, other))
     return one.keys() == other.keys() and all(
-        torch.allclose(one[name].double(), other[name].double(), rtol=0, atol=1e-4) for name in one
+        torch.allclose(one[name].double(), other[name].double(), rtol=0, atol=tolerance) for name in one
     )
 
 
@@ -456,10 +449,8 @@ def on_cuda(count, part, data, folder, *options):
     return stdout, folder / PARTS[part][2]
 
 
-def nearly(one, other):
-    """Whether two model files hold nearly the same weights: CUDA adds in no fixed order."""
-    one, other = (read_model(path)["state_dict"] for path in (one, other))
-    return all(torch.allclose(one[name].double(), other[name].double(), rtol=0, atol=1e-2) for name in one)
+# CUDA adds in no fixed order
+ON_CUDA = 1e-2
 
 
 @needs_gpus(1)
@@ -469,7 +460,7 @@ def test_resuming_on_cuda(part, sample_data, tmp_path):
     on_cuda(1, part, sample_data, tmp_path / "cut", "--epochs", 1)
     stdout, cut = on_cuda(1, part, sample_data, tmp_path / "cut", "--epochs", 2, "--resume")
     assert stdout.startswith("1 ")
-    assert nearly(straight, cut)
+    assert close_weights(straight, cut, ON_CUDA)
 
 
 @needs_gpus(2)
@@ -477,7 +468,7 @@ def test_resuming_on_cuda(part, sample_data, tmp_path):
 def test_two_gpus(part, sample_data, tmp_path):
     _, alone = on_cuda(1, part, sample_data, tmp_path / "alone", "--epochs", 1)
     _, shared = on_cuda(2, part, sample_data, tmp_path / "shared", "--epochs", 1)
-    assert nearly(alone, shared)
+    assert close_weights(alone, shared, ON_CUDA)
 
 
 @needs_gpus(1)

@@ -16,7 +16,6 @@ import torch
 from conftest import (
     PARTS,
     REPO,
-    TINY,
     data_with,
     read_model,
     refused,
@@ -24,6 +23,7 @@ from conftest import (
     same_weights,
     succeed,
     train,
+    training,
 )
 
 from common.checkpoints import load_checkpoint
@@ -106,8 +106,8 @@ def test_a_resumed_run_equals_one_that_was_not_cut_off(part, options, cut, epoch
 
 def test_a_killed_run_goes_on_from_its_last_whole_epoch(run, sample_data, tmp_path):
     folder = tmp_path / "killed"
-    options = ["--data", sample_data, "--output", folder, *TINY["1a"].split(), "--epochs", "100000", "--device", "cpu"]
-    command = [sys.executable, REPO / "1a" / PARTS["1a"][0], *options, "--resume"]
+    script, *options = map(str, training("1a", sample_data, folder, "--epochs", 100000, "--resume"))
+    command = [sys.executable, REPO / script, *options]
     rng = random.Random(0)
     done = 0
     for _ in range(5):
