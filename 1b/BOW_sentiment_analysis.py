@@ -61,7 +61,8 @@ def main():
         if training.test_is_due():
             rows_of_batches = batches_in_order(test, options.batch_size)
             batches = ((x_test[rows], test.labels[rows]) for rows in rows_of_batches)
-            training.report_test(test_pass(model, batches))
+            with autocast:
+                training.report_test(test_pass(model, batches))
         training.end_epoch()
     training.finish()
 

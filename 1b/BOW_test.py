@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from BOW_model import BOW_model
 
 from common.checkpoints import load_model
-from common.cluster import choose_device
+from common.cluster import choose_device, choose_precision
 from common.errors import run_script
 from common.figures import figures_line
 from common.options import add_review_option, testing_options
@@ -22,6 +22,7 @@ def main():
     add_review_option(parser)
     options = parser.parse_args()
     device = choose_device(options.device)
+    autocast = choose_precision(options.precision, device)
 
     model, words = load_model(options.model, "1b", BOW_model, "BOW_sentiment_analysis.py")
     model.to(device)
@@ -30,14 +31,16 @@ def main():
 
     if options.review is not None:
         review = own_review(options.review, options.data, vocabulary, device)
-        print(verdict(model, mean_embeddings(review, embeddings)))
+        with autocast:
+            print(verdict(model, mean_embeddings(review, embeddings)))
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)
     x_test = mean_embeddings(test, embeddings)
     rows_of_batches = batches_in_order(test, options.batch_size)
     batches = ((x_test[rows], test.labels[rows]) for rows in rows_of_batches)
-    print(figures_line(test_pass(model, batches)))
+    with autocast:
+        print(figures_line(test_pass(model, batches)))
 
 
 if __name__ == "__main__":

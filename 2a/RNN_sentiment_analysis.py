@@ -60,7 +60,8 @@ def main():
 
         if training.test_is_due():
             batches = crop_batches(test, options.test_length, options.batch_size, options.seed)
-            training.report_test(test_pass(model, batches))
+            with autocast:
+                training.report_test(test_pass(model, batches))
         training.end_epoch()
     training.finish()
 

@@ -61,7 +61,8 @@ def main():
 
         if training.test_is_due():
             crops = crop_batches(test, options.test_length, options.batch_size, options.seed)
-            training.report_test(test_pass(model, ((embeddings[x], t) for x, t in crops)))
+            with autocast:
+                training.report_test(test_pass(model, ((embeddings[x], t) for x, t in crops)))
         training.end_epoch()
     training.finish()
 

@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from RNN_model import RNN_model
 
 from common.checkpoints import load_model
-from common.cluster import choose_device
+from common.cluster import choose_device, choose_precision
 from common.errors import run_script
 from common.figures import figures_line
 from common.options import add_review_option, add_whole_option, testing_options
@@ -24,6 +24,7 @@ def main():
     add_whole_option(parser)
     options = parser.parse_args()
     device = choose_device(options.device)
+    autocast = choose_precision(options.precision, device)
 
     model, words = load_model(options.model, "2b", RNN_model, "RNN_sentiment_analysis.py")
     model.to(device)
@@ -33,21 +34,24 @@ def main():
     if options.review is not None:
         review = own_review(options.review, options.data, vocabulary, device)
         ids = review.ids.long()
-        print(verdict(model, embeddings[ids[None]]), flush=True)
-        for word, change in influential_words(model, ids, vocabulary, lambda ids: embeddings[ids]):
-            print(f"{change:+.4f} {word}")
+        with autocast:
+            print(verdict(model, embeddings[ids[None]]), flush=True)
+            for word, change in influential_words(model, ids, vocabulary, lambda ids: embeddings[ids]):
+                print(f"{change:+.4f} {word}")
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)
     if options.whole:
         batches = ((embeddings[x], t, lengths) for x, t, lengths in whole_batches(test, options.batch_size))
-        print("whole", figures_line(test_pass(model, batches)))
+        with autocast:
+            print("whole", figures_line(test_pass(model, batches)))
         return
 
     for sequence_length in options.lengths:
         crops = crop_batches(test, sequence_length, options.batch_size, options.seed)
         batches = ((embeddings[x], t) for x, t in crops)
-        print(sequence_length, figures_line(test_pass(model, batches)), flush=True)
+        with autocast:
+            print(sequence_length, figures_line(test_pass(model, batches)), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from RNN_language_model import RNN_language_model
 
 from common.checkpoints import load_model
-from common.cluster import choose_device
+from common.cluster import choose_device, choose_precision
 from common.errors import InputError, run_script
 from common.figures import figures_line
 from common.options import add_review_option, testing_options
@@ -25,6 +25,7 @@ def main():
     if min(options.lengths) < 2:
         raise InputError("--lengths: a language model needs crops of 2 tokens or more")
     device = choose_device(options.device)
+    autocast = choose_precision(options.precision, device)
 
     model, words = load_model(options.model, "3a", RNN_language_model, "train_language_model.py")
     model.to(device)
@@ -34,14 +35,16 @@ def main():
         review = own_review(options.review, options.data, vocabulary, device)
         if len(review.ids) < 2:
             raise InputError("--review: a language model needs 2 words or more")
-        figures = language_test_pass(model, [(review.ids[None].long(), review.labels)])
+        with autocast:
+            figures = language_test_pass(model, [(review.ids[None].long(), review.labels)])
         print(figures_line(figures, perplexity=True))
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)
     for sequence_length in options.lengths:
         batches = crop_batches(test, sequence_length, options.batch_size, options.seed)
-        print(sequence_length, figures_line(language_test_pass(model, batches), perplexity=True), flush=True)
+        with autocast:
+            print(sequence_length, figures_line(language_test_pass(model, batches), perplexity=True), flush=True)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ def main():
 
         if training.test_is_due():
             batches = crop_batches(test, options.test_length, options.batch_size, options.seed)
-            training.report_test(language_test_pass(model, batches), perplexity=True)
+            with autocast:
+                training.report_test(language_test_pass(model, batches), perplexity=True)
         training.end_epoch()
     training.finish()
 

@@ -75,6 +75,7 @@ def _add_common_options(parser, batch_size):
         help="what preprocess_data.py wrote",
     )
     add_device_option(parser)
+    add_precision_option(parser)
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of all that is drawn at random")
     parser.add_argument("--batch-size", type=positive_int, default=batch_size, metavar="N", help="reviews a step")
 
@@ -104,7 +105,6 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
         metavar="N",
         help="stop after N tests without a better accuracy",
     )
-    add_precision_option(parser)
     add("--vocab-size", type=positive_int, default=vocab_size, metavar="N", help="most frequent words kept")
     add("--hidden-units", type=positive_int, default=500, metavar="N", help="units of each hidden layer")
     add("--dropout", type=probability, default=dropout, metavar="P", help="share of units dropped; 0: none")
