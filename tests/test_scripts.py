@@ -179,7 +179,6 @@ OPTIONS = [
     ("1a", "--optimizer sgd", {}),
     ("1a", "--lr 0.002", {}),
     ("1a", "--batch-size 100", {}),
-    ("1a", "--precision bf16", {}),
     ("1b", "--hidden-layers 3 --hidden-units 8", {"in_size": 50, "no_of_hidden_layers": 3, "no_of_hidden_units": 8}),
     ("1b", "--vocab-size 900", {"in_size": 50}),
     ("1b", "--optimizer sgd --dropout 0", {"dropout": 0}),
@@ -188,15 +187,12 @@ OPTIONS = [
     ("2a", "--layers 3 --dropout 0", {"no_of_layers": 3, "dropout": 0}),
     ("2a", "--train-length 15", {"no_of_layers": 1, "pool": "max"}),
     ("2a", "--optimizer sgd", {}),
-    ("2b", "--precision bf16", {}),
     ("2b", "--layers 2 --pool mean", {"no_of_layers": 2, "pool": "mean", "in_size": 50}),
     ("2b", "--layers 3 --dropout 0 --optimizer sgd", {"no_of_layers": 3, "dropout": 0}),
     ("3a", "--layers 1", {"no_of_layers": 1}),
-    ("3a", "--precision bf16", {}),
     ("3a", "--layers 2 --dropout 0", {"no_of_layers": 2, "dropout": 0}),
     ("3a", "--clip 0.01 --optimizer sgd", {"no_of_layers": 3, "dropout": 0.3}),
     ("3c", "--pool mean --dropout 0", {"pool": "mean", "dropout": 0, "no_of_layers": 3}),
-    ("3c", "--precision bf16", {}),
     ("3c", "--fine-tune all --optimizer sgd", {"pool": "max", "dropout": 0.5}),
 ]
 
@@ -320,6 +316,24 @@ def test_test_script_agrees_with_the_training(part, trained, tree):
         match = re.fullmatch(figures_pattern(part) + "\n", done.stdout)
         assert [float(figure) for figure in match.groups()] == last
     assert done.stderr == "running on the CPU, 1 threads\n"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_precision_of_trainings_and_tests(part, after_one_epoch, model_of, sample_data, tmp_path):
+    extra = ["--language-model", model_of("3a")] if part == "3c" else []
+    coarse = ["--precision", "bf16"]
+    done = succeed(train(part, sample_data, tmp_path, "--epochs", 1, *coarse, *extra))
+    model = tmp_path / PARTS[part][2]
+    assert not same_weights(model, after_one_epoch(part))
+
+    script = [f"{part}/{PARTS[part][1]}", "--data", sample_data, "--model", model, "--device", "cpu"]
+    script += ["--batch-size", 50] + (["--lengths", 60] if part in RNN_PARTS else [])
+    last = done.stdout.splitlines()[-1].split()
+    of_bf16, of_fp32 = (succeed(run_here(*script, *options)).stdout.split() for options in (coarse, []))
+    start = 1 if part in RNN_PARTS else 0  # behind the length
+    assert of_bf16[start : start + 2] == last[:2]
+    if part not in ("2b", "3c"):  # their 16 units hardly differ
+        assert of_fp32[start : start + 2] != last[:2]
 
 
 def test_lengths_are_the_handouts_by_default(model_of, sample_data):
