@@ -12,7 +12,7 @@ from RNN_language_model import RNN_language_model
 from RNN_model import RNN_model
 
 from common.checkpoints import load_model
-from common.cluster import choose_device
+from common.cluster import choose_device, choose_precision
 from common.detokenizing import detokenize
 from common.errors import InputError, run_script
 from common.options import REPOSITORY, positive_float, positive_int, testing_options
@@ -77,6 +77,7 @@ def main():
     add("--score", type=Path, metavar="FILE", help="a model of part 3c, whose verdict comes before each review")
     options = parser.parse_args()
     device = choose_device(options.device)
+    autocast = choose_precision(options.precision, device)
 
     model, words = load_model(options.model, "3a", RNN_language_model, "train_language_model.py")
     model.to(device)
@@ -104,13 +105,14 @@ def main():
         generator = torch.Generator(device).manual_seed(options.seed)
         for start in range(0, len(primes), options.batch_size):
             batch = primes[start : start + options.batch_size]
-            for review in generate(model, batch, options.length, temperature, generator):
-                tokens = [vocabulary.words[token - 1] if token else "<unk>" for token in review]
-                line = " ".join(tokens) if options.raw else detokenize(tokens)
-                if options.score is not None:
-                    scored = sentiment_vocabulary.review_of(tokens, device)
-                    line = f"{verdict(sentiment_model, scored.ids[None].long())}  {line}"
-                print(line, flush=True)
+            with autocast:
+                for review in generate(model, batch, options.length, temperature, generator):
+                    tokens = [vocabulary.words[token - 1] if token else "<unk>" for token in review]
+                    line = " ".join(tokens) if options.raw else detokenize(tokens)
+                    if options.score is not None:
+                        scored = sentiment_vocabulary.review_of(tokens, device)
+                        line = f"{verdict(sentiment_model, scored.ids[None].long())}  {line}"
+                    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -442,6 +442,11 @@ def test_generation_repeats_itself_for_the_same_seed(generate):
     assert generate(*options, "--seed", 3) != generate(*options, "--seed", 4)
 
 
+def test_generation_in_bf16(generate):
+    options = ["--length", 100, "--count", 4]
+    assert generate(*options, "--precision", "bf16") != generate(*options)
+
+
 def test_the_unknown_word_is_never_sampled(generate, sample_data):
     # with a vocabulary of 500 it is among the commonest
     reviews = generate("--length", 100, "--count", 10)
