@@ -2,20 +2,28 @@
 
 import io
 import math
+import re
 import textwrap
+from itertools import zip_longest
 
 import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
 
 LANDSCAPE = (11.7, 8.3)  # A4, inches
 TRAIN, TEST = "tab:blue", "tab:orange"
-FONT_SIZE = 8
-LINE_HEIGHT = 1.2 * FONT_SIZE / 72 / LANDSCAPE[1]
-# characters of the monospaced font on a page, lines, and the widest column of a table
-PAGE_WIDTH, PAGE_LINES, WIDEST = 155, 54, 34
+# of the pages, in points
+PAGE_POINTS = 72 * LANDSCAPE[0], 72 * LANDSCAPE[1]
+MARGIN, GAP = 36, 10
+FONT_SIZE, LINE_HEIGHT = 8, 10
+PAGE_LINES = int((PAGE_POINTS[1] - 2 * MARGIN) / LINE_HEIGHT)
+# the width of a character, about, and the characters of a column that is not the last
+CHARACTER, WIDEST = 0.57 * FONT_SIZE, 34
 
 
 def draw(runs, tables, damaged, reviews):
@@ -122,54 +130,88 @@ def _perplexity(runs):
     return figure
 
 
-# ---- text
+# ---- pages of tables and text
+
+
+def _table_blocks(tables, damaged):
+    yield from tables
+    if damaged:
+        yield "Not read", None, [[text] for text in damaged]
+
+
+def _review_blocks(reviews):
+    for trial, texts in reviews.items():
+        yield f"3b: generated reviews, {trial}", None, [[text] for text in texts if text]
 
 
 def _text_pages(blocks):
-    """Figures with the `blocks`, pairs of heading and lines; a block that does not fit begins a new page."""
+    """Figures with the `blocks` (heading, header or None, rows of cells); one that does not fit begins a new page."""
     page, used = None, PAGE_LINES
-    for heading, lines in blocks:
+    for heading, header, rows in blocks:
+        lines = list(_lines(header, rows))
+        columns = _columns(header, lines)
+        above = 2 if header is None else 3.5
         while heading is not None:
-            if used + min(len(lines) + 3, PAGE_LINES) > PAGE_LINES:
+            if used + min(above + sum(height for height, _ in lines), PAGE_LINES) > PAGE_LINES:
                 if page is not None:
                     yield page
                 page, used = plt.figure(figsize=LANDSCAPE), 0
-            _put(page, used, [heading], weight="bold")
-            shown, lines = lines[: PAGE_LINES - used - 3], lines[PAGE_LINES - used - 3 :]
-            _put(page, used + 2, shown, family="monospace")
-            used += len(shown) + 4
+            _put(page, MARGIN, used, heading, weight="bold")
+            if header is not None:
+                _put_line(page, columns, used + 2, header, color="dimgray")
+            used += above
+            while lines and used + lines[0][0] <= PAGE_LINES:
+                height, cells = lines.pop(0)
+                if header is not None and height > 1:
+                    _rule(page, used)
+                used += height
+                _put_line(page, columns, used - 1, cells)
+            used += 2
             heading = f"{heading}, continued" if lines else None
     if page is not None:
         yield page
 
 
-def _put(page, line, lines, **style):
-    y = 0.95 - line * LINE_HEIGHT
+def _lines(header, rows):
+    """The lines of the rows, pairs of height and cells: a row's first one is higher, long cells go on in the next."""
+    rows = [[*(textwrap.wrap(cell, WIDEST) or [""] for cell in row[:-1]), [row[-1]]] for row in rows]
+    # the last column takes what the others leave
+    left = MARGIN
+    for number in range(len(rows[0]) - 1):
+        left += max(map(_width, [header[number], *(line for row in rows for line in row[number])])) + GAP
+    width = int((PAGE_POINTS[0] - MARGIN - left) / CHARACTER)
+    for *cells, (last,) in rows:
+        for number, line in enumerate(zip_longest(*cells, textwrap.wrap(last, width) or [""], fillvalue="")):
+            yield 1.5 if number == 0 else 1, line
+
+
+def _columns(header, lines):
+    """(position, alignment) of each column, in points from the left edge: as wide as its widest cell needs."""
+    columns, left = [], MARGIN
+    for number, cells in enumerate(zip(*(cells for _, cells in lines), strict=True)):
+        right = left + max(_width(cell) for cell in [header[number] if header else "", *cells])
+        is_number = all(re.fullmatch(r"[\d.]*", cell) for cell in cells)
+        columns.append((right, "right") if is_number else (left, "left"))
+        left = right + GAP
+    return columns
+
+
+def _width(text):
+    return text_to_path.get_text_width_height_descent(text, FontProperties(size=FONT_SIZE), ismath=False)[0]
+
+
+def _put_line(page, columns, line, cells, **style):
+    for (position, alignment), cell in zip(columns, cells, strict=True):
+        _put(page, position, line, cell, ha=alignment, **style)
+
+
+def _put(page, position, line, text, **style):
+    x, y = position / PAGE_POINTS[0], 1 - (MARGIN + line * LINE_HEIGHT) / PAGE_POINTS[1]
     # a dollar sign is no formula here
-    page.text(0.04, y, "\n".join(lines), fontsize=FONT_SIZE, va="top", linespacing=1.2, parse_math=False, **style)
+    page.text(x, y, text, fontsize=FONT_SIZE, va="top", parse_math=False, **style)
 
 
-def _table_blocks(tables, damaged):
-    """The tables with columns as wide as they need, but for long texts, which are wrapped."""
-    for heading, header, rows in tables:
-        widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-        widths = [min(width, WIDEST) for width in widths]
-        lines = [*_row_lines(header, widths), *_row_lines(["-" * width for width in widths], widths)]
-        for row in rows:
-            lines += _row_lines(row, widths)
-        yield heading, lines
-    if damaged:
-        yield "Not read", [line for text in damaged for line in textwrap.wrap(text, PAGE_WIDTH)]
-
-
-def _row_lines(row, widths):
-    wrapped = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
-    for number in range(max(map(len, wrapped))):
-        cells = [cell[number] if number < len(cell) else "" for cell in wrapped]
-        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-
-
-def _review_blocks(reviews):
-    for trial, texts in reviews.items():
-        wrapped = [[*textwrap.wrap(text, PAGE_WIDTH), ""] for text in texts if text]
-        yield f"3b: generated reviews, {trial}", [line for lines in wrapped for line in lines]
+def _rule(page, line):
+    y = 1 - (MARGIN + line * LINE_HEIGHT) / PAGE_POINTS[1]
+    margin = MARGIN / PAGE_POINTS[0]
+    page.add_artist(Line2D([margin, 1 - margin], [y, y], color="lightgray", linewidth=0.5))
