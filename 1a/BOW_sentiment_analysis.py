@@ -12,7 +12,7 @@ from common.checkpoints import save_model
 from common.cluster import choose_device, choose_precision
 from common.errors import run_script
 from common.figures import no_of_hits
-from common.options import add_hidden_layers_option, parse_training_options, training_options
+from common.options import add_bag_of_words_options, parse_training_options, training_options
 from common.reviews import Vocabulary, bags_of, load_reviews
 from common.testing import batches_in_order, test_pass
 from common.training import Training, make_optimizer
@@ -20,7 +20,7 @@ from common.training import Training, make_optimizer
 
 def main():
     parser = training_options(__doc__, epochs=6)
-    add_hidden_layers_option(parser)
+    add_bag_of_words_options(parser)
     options = parse_training_options(parser, __file__)
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
@@ -61,6 +61,9 @@ def main():
             rows_of_batches = batches_in_order(test, options.batch_size)
             batches = ((test_bags.take(rows), test.labels[rows]) for rows in rows_of_batches)
             with autocast:
+                if options.precise_batch_norm:
+                    with training.precise_batch_norm() as rows:
+                        model(train_bags.take(rows), train.labels[rows])
                 training.report_test(test_pass(model, batches))
         training.end_epoch()
     training.finish()

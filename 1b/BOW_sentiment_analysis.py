@@ -12,7 +12,7 @@ from common.checkpoints import save_model
 from common.cluster import choose_device, choose_precision
 from common.errors import run_script
 from common.figures import no_of_hits
-from common.options import add_hidden_layers_option, parse_training_options, training_options
+from common.options import add_bag_of_words_options, parse_training_options, training_options
 from common.reviews import Vocabulary, load_glove_embeddings, load_reviews, mean_embeddings
 from common.testing import batches_in_order, test_pass
 from common.training import Training, make_optimizer
@@ -20,7 +20,7 @@ from common.training import Training, make_optimizer
 
 def main():
     parser = training_options(__doc__, epochs=6, vocab_size=None)
-    add_hidden_layers_option(parser)
+    add_bag_of_words_options(parser)
     options = parse_training_options(parser, __file__)
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
@@ -62,6 +62,9 @@ def main():
             rows_of_batches = batches_in_order(test, options.batch_size)
             batches = ((x_test[rows], test.labels[rows]) for rows in rows_of_batches)
             with autocast:
+                if options.precise_batch_norm:
+                    with training.precise_batch_norm() as rows:
+                        model(x_train[rows], train.labels[rows])
                 training.report_test(test_pass(model, batches))
         training.end_epoch()
     training.finish()

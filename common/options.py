@@ -130,9 +130,15 @@ def add_precision_option(parser):
     )
 
 
-def add_hidden_layers_option(parser):
-    """`--hidden-layers` of parts 1a and 1b."""
-    parser.add_argument("--hidden-layers", type=int, choices=[1, 2, 3], default=1, help="hidden layers")
+def add_bag_of_words_options(parser):
+    """`--hidden-layers` and `--precise-batch-norm` of parts 1a and 1b."""
+    add = parser.add_argument
+    add("--hidden-layers", type=int, choices=[1, 2, 3], default=1, help="hidden layers")
+    add(
+        "--precise-batch-norm",
+        action="store_true",
+        help="before each test, measure batch norm's running figures on all training reviews",
+    )
 
 
 def add_sequence_options(parser, *, train_length, test_length, test_every, layers):

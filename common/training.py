@@ -12,6 +12,7 @@ from common.checkpoints import load_checkpoint, save_checkpoint
 from common.errors import InputError, RunInterruptedError
 from common.figures import Tally, figures_line
 from common.files import make_directory, sole_use
+from common.layers import BatchNorm
 from common.results import plain_options, write_results
 
 # a resumed run may differ from the saved one in these: none changes the mathematics of a step
@@ -148,6 +149,26 @@ class Training:
             self._end_if_asked()
             self._place_of_test = self._place()
         return is_due
+
+    @contextmanager
+    def precise_batch_norm(self):
+        """For one forward pass over all training reviews, whose rows it gives: it sets batch norm's running figures.
+
+        They are then those of the present weights, where a running average mixes in those of earlier weights (Wu and
+        Johnson 2021, "Rethinking 'Batch' in BatchNorm"). Dropout is off, as in the test that follows.
+        """
+        self.model.eval()
+        norms = [module for module in self.model.modules() if isinstance(module, BatchNorm)]
+        momentum = norms[0].momentum
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.train()
+            norm.momentum = 1  # the running figures are those of the latest batch
+        all_rows = torch.arange(self.no_of_reviews, device=self.device)
+        with torch.no_grad(), processes.shared_batch(all_rows) as own_rows:
+            yield own_rows
+        for norm in norms:
+            norm.momentum = momentum
 
     def report_test(self, figures, perplexity=False):
         """Keeps the test's `Tally.figures` and prints them, indented."""

@@ -229,7 +229,7 @@ def close_weights(one, other, tolerance=1e-4):
 SHARED = [
     ("1a", 2, "Open MPI", "--epochs 2 --batch-size 51"),
     ("1a", 3, "torchrun", "--epochs 1 --hidden-layers 2"),
-    ("1b", 3, "PMI", "--epochs 1"),
+    ("1b", 3, "PMI", "--epochs 1 --precise-batch-norm"),
     ("2a", 2, "ALPS", "--epochs 1 --batch-size 51 --layers 2"),
     ("2a", 3, "torchrun", "--epochs 1"),
     ("2b", 2, "torchrun", "--epochs 1 --pool mean"),

@@ -156,6 +156,7 @@ SIGNALS = [
     ("1a", "", signal.SIGTERM, 7, "in epoch 0, after 7 batches"),
     ("1a", "", signal.SIGTERM, 20, "in epoch 0, after 20 batches"),
     ("1a", "", signal.SIGUSR1, 25, "in epoch 0, after 20 batches"),  # in the test
+    ("1a", "--precise-batch-norm", signal.SIGTERM, 25, "in epoch 0, after 20 batches"),
     ("1a", "", signal.SIGINT, 40, "in epoch 0, after 20 batches"),  # its last batch
     ("1a", "--early-stopping 1", signal.SIGTERM, 65, "in epoch 1, after 20 batches"),
     ("1b", "", signal.SIGTERM, 41, "in epoch 1, after 1 batches"),

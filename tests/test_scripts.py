@@ -10,6 +10,8 @@ import torch
 import torch.nn as nn
 from conftest import PARTS, REPO, TINY, data_with, read_model, run_here, run_script, same_weights, succeed, train
 
+from common.reviews import Vocabulary, load_reviews
+
 RNN_PARTS = ["2a", "2b", "3a", "3c"]
 SENTIMENT_PARTS = ["1a", "1b", "2a", "2b", "3c"]
 
@@ -262,6 +264,29 @@ def test_defaults_of_the_optimizers(options, optimizer, sample_data, tmp_path):
     succeed(run_here("1a/BOW_sentiment_analysis.py", *arguments))
     (group,) = read_model(tmp_path / "BOW.state")["optimizer"]["param_groups"]
     assert optimizer.items() <= group.items()
+
+
+def test_precise_batch_norm(sample_data, tmp_path):
+    options = ["--epochs", 1, "--hidden-layers", 2]
+    succeed(train("1a", sample_data, tmp_path / "average", *options))
+    succeed(train("1a", sample_data, tmp_path / "precise", *options, "--precise-batch-norm"))
+    before, after = (read_model(tmp_path / name / "BOW.model")["state_dict"] for name in ("average", "precise"))
+    assert {name for name in after if not torch.equal(before[name], after[name])} == {
+        f"bn_hidden{number}.{figure}"
+        for number in ("", 2)
+        for figure in ("running_mean", "running_var", "num_batches_tracked")
+    }
+    # by hand, over all training reviews
+    reviews = load_reviews(sample_data, "train", Vocabulary(sample_data, 1000), "cpu")
+    weight = after["embedding.weight"]
+    h = torch.stack([weight[ids].mean(dim=0) for ids in reviews.ids.long().split(reviews.lengths.tolist())])
+    for number in ("", 2):
+        h = h @ after[f"fc_hidden{number}.weight"].T + after[f"fc_hidden{number}.bias"]
+        mean, variance = h.mean(dim=0), h.var(dim=0)
+        torch.testing.assert_close(after[f"bn_hidden{number}.running_mean"], mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(after[f"bn_hidden{number}.running_var"], variance, rtol=1e-4, atol=1e-5)
+        norm = after[f"bn_hidden{number}.weight"], after[f"bn_hidden{number}.bias"]
+        h = nn.functional.batch_norm(h, None, None, *norm, training=True).relu()
 
 
 @pytest.mark.parametrize("fine_tune", ["last", "all"])
