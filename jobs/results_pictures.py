@@ -17,6 +17,7 @@ from matplotlib.textpath import text_to_path
 
 LANDSCAPE = (11.7, 8.3)  # A4, inches
 TRAIN, TEST = "tab:blue", "tab:orange"
+TRIALS_ON_A_PAGE = 4
 # of the pages, in points
 PAGE_POINTS = 72 * LANDSCAPE[0], 72 * LANDSCAPE[1]
 MARGIN, GAP = 36, 10
@@ -54,7 +55,10 @@ def draw(runs, tables, damaged, reviews):
 
 def _pictures(runs):
     for part in dict.fromkeys(run.part for run in runs):
-        yield f"learning_curves_{part}", _learning_curves([run for run in runs if run.part == part])
+        of_part = [run for run in runs if run.part == part]
+        for page, start in enumerate(range(0, len(of_part), TRIALS_ON_A_PAGE), 1):
+            name = f"learning_curves_{part}" if page == 1 else f"learning_curves_{part}_{page}"
+            yield name, _learning_curves(of_part[start : start + TRIALS_ON_A_PAGE])
     by_length = [run for run in runs if run.part in ("2a", "2b", "3c") and len(run.tested) > 1]
     if by_length:
         yield "accuracy_by_length", _accuracy_by_length(by_length)
@@ -73,7 +77,7 @@ def _curve(axes, run, name, label, color, scale=lambda value: value):
 def _learning_curves(runs):
     """Accuracy and loss by epoch, a row of two panels a trial."""
     figure, axes = plt.subplots(
-        len(runs), 2, figsize=(LANDSCAPE[0], max(4, 2.1 * len(runs))), squeeze=False, layout="constrained"
+        len(runs), 2, figsize=(LANDSCAPE[0], max(4, 2.075 * len(runs))), squeeze=False, layout="constrained"
     )
     figure.suptitle(f"{runs[0].part}: learning curves")
     for run, (accuracy, loss) in zip(runs, axes, strict=True):

@@ -169,7 +169,10 @@ def test_a_long_sheet_has_several_pages(results):
     for number in range(25):
         add_trial(results, "1a", f"trial-{number:02}", note="a long remark on what one has learnt from it " * 3)
     sheet(results)
-    assert (results / "jobs" / "results" / "results.pdf").read_bytes().count(b"/Type /Page ") > 9
+    folder = results / "jobs" / "results"
+    assert len(list(folder.glob("learning_curves_1a*.png"))) == 7  # 26 trials
+    # and a page each for the other parts, accuracy by length, perplexity and reviews, and some for the tables
+    assert (folder / "results.pdf").read_bytes().count(b"/Type /Page ") > 7 + 5 + 3 + 2
 
 
 # ------------------------------------------------------------------------------------------------ handing in
