@@ -23,8 +23,8 @@ PAGE_POINTS = 72 * LANDSCAPE[0], 72 * LANDSCAPE[1]
 MARGIN, GAP = 36, 10
 FONT_SIZE, LINE_HEIGHT = 8, 10
 PAGE_LINES = int((PAGE_POINTS[1] - 2 * MARGIN) / LINE_HEIGHT)
-# the width of a character, about, and the characters of a column that is not the last
-CHARACTER, WIDEST = 0.57 * FONT_SIZE, 34
+# the width of a character, about; the most characters of a column that is not the last, and the fewest of the last
+CHARACTER, WIDEST, NARROWEST = 0.57 * FONT_SIZE, 34, 20
 
 
 def draw(runs, tables, damaged, reviews):
@@ -183,7 +183,7 @@ def _lines(header, rows):
     left = MARGIN
     for number in range(len(rows[0]) - 1):
         left += max(map(_width, [header[number], *(line for row in rows for line in row[number])])) + GAP
-    width = int((PAGE_POINTS[0] - MARGIN - left) / CHARACTER)
+    width = max(NARROWEST, int((PAGE_POINTS[0] - MARGIN - left) / CHARACTER))
     for *cells, (last,) in rows:
         for number, line in enumerate(zip_longest(*cells, textwrap.wrap(last, width) or [""], fillvalue="")):
             yield 1.5 if number == 0 else 1, line

@@ -153,7 +153,8 @@ def read_reviews(trials, sample):
     """What 3b generated: a dict from trial to lines."""
     folders = folders_of("3b", trials)
     chosen = [(trial, folder / "reviews.txt") for trial, folder in folders if (trial == "sample") == sample]
-    return {trial: path.read_text(encoding="utf-8").splitlines() for trial, path in chosen if path.exists()}
+    reviews = {trial: path.read_text(encoding="utf-8").splitlines() for trial, path in chosen if path.exists()}
+    return {trial: lines for trial, lines in reviews.items() if any(lines)}
 
 
 def settings(run, default):

@@ -152,6 +152,12 @@ def test_the_sample_has_a_sheet_of_its_own(results):
     assert REVIEW not in text
 
 
+def test_no_reviews(results):
+    (results / "3b" / "reviews.txt").write_text("\n")
+    sheet(results)
+    assert "3b" not in (results / "jobs" / "results" / "results.md").read_text()
+
+
 def test_without_matplotlib(results):
     done = sheet(results, without="matplotlib")
     assert sorted(path.name for path in (results / "jobs" / "results").iterdir()) == ["results.csv", "results.md"]
@@ -168,6 +174,7 @@ def test_no_results(results):
 def test_a_long_sheet_has_several_pages(results):
     for number in range(25):
         add_trial(results, "1a", f"trial-{number:02}", note="a long remark on what one has learnt from it " * 3)
+    add_trial(results, "3a", "W" * 60)
     sheet(results)
     folder = results / "jobs" / "results"
     assert len(list(folder.glob("learning_curves_1a*.png"))) == 7  # 26 trials
