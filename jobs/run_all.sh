@@ -73,7 +73,7 @@ while IFS=, read -r part trial options test_options _ <&3; do
     # the options are lists of words
     # shellcheck disable=SC2046,SC2086
     if [ "$part" = 3b ]; then
-        echo "== 3b: generate_review.py"
+        echo "== $title: generate_review.py"
         record "$to/reviews.txt" "$source" \
             "$python" 3b/generate_review.py --data "$DATA" --model "$LANGUAGE_MODEL" $options
     else
