@@ -191,9 +191,23 @@ def add_whole_option(parser):
     parser.add_argument("--whole", action="store_true", help="test on whole reviews instead, their padding left out")
 
 
+# where a run happens, not what it is
+PLACES = {"data", "output", "device", "resume", "trial", "note", "language_model"}
+
+
+def _settings(parser, options):
+    """The options that are not the handout's, as the words of a command line."""
+    words = []
+    for name, value in vars(options).items():
+        if name not in PLACES and value != parser.get_default(name):
+            words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+    return " ".join(words)
+
+
 def parse_training_options(parser, script):
-    """The options of the train script at the path `script`, with `part`, `lr` and `output` filled in."""
+    """The options of the train script at the path `script`, with `part`, `settings`, `lr` and `output` filled in."""
     options = parser.parse_args()
+    options.settings = _settings(parser, options)
     part_directory = Path(script).resolve().parent
     options.part = part_directory.name
     if options.lr is None:

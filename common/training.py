@@ -13,10 +13,11 @@ from common.errors import InputError, RunInterruptedError
 from common.figures import Tally, figures_line
 from common.files import make_directory, sole_use
 from common.layers import BatchNorm
+from common.options import PLACES
 from common.results import plain_options, write_results
 
 # a resumed run may differ from the saved one in these: none changes the mathematics of a step
-FREE_OPTIONS = {"data", "output", "device", "epochs", "early_stopping", "resume", "trial", "note", "language_model"}
+FREE_OPTIONS = PLACES | {"epochs", "early_stopping", "settings"}
 
 
 def make_optimizer(options, parameters):

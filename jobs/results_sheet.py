@@ -22,8 +22,6 @@ PARTS = {
     "3a": ("language model (accuracy: of the next words)", ""),
     "3c": ("LSTM, started from the language model", "93.01 at 500"),
 }
-# options that say where a run happened, not what it was
-PLACES = ("data", "output", "device", "resume", "trial", "note", "part", "language_model")
 
 
 class Tested(NamedTuple):
@@ -41,7 +39,7 @@ class Run(NamedTuple):
     part: str
     trial: str
     shows: str
-    options: dict
+    settings: str
     epochs: list
     note: str
     hardware: str
@@ -128,7 +126,10 @@ def read_run(part, trial, folder, shows):
     if any("train_accuracy" not in epoch for epoch in epochs):
         raise ValueError("an epoch has no figures")
     texts = (str(run[name]) for name in ("note", "hardware", "written"))
-    return Run(part, trial, shows, dict(run["options"]), epochs, *texts, tested, state)
+    settings = str(run["options"]["settings"])
+    if trial == "default" and settings:
+        shows = ""  # a default run with other options does not show what the table says
+    return Run(part, trial, shows, settings, epochs, *texts, tested, state)
 
 
 def gather(trials, sample):
@@ -157,18 +158,6 @@ def read_reviews(trials, sample):
     return {trial: lines for trial, lines in reviews.items() if any(lines)}
 
 
-def settings(run, default):
-    """The options in which a run differs from the part's default run, as text."""
-    if default is None:
-        return "see run.json"
-    words = []
-    for name, value in run.options.items():
-        if name not in PLACES and value != default.options.get(name):
-            option = f"--{name.replace('_', '-')}"
-            words.append(option if value is True else f"{option} {value}")
-    return " ".join(words)
-
-
 # ---- writing
 
 
@@ -178,7 +167,6 @@ def percent(share):
 
 def rows_of(runs):
     """The sheet's rows, a list of dicts from column to text, one a run."""
-    defaults = {run.part: run for run in runs if run.trial in ("default", "sample")}
     best = {}
     for run in runs:
         if run.accuracy() is not None and run.accuracy() > best.get(run.part, (-1, None))[0]:
@@ -193,7 +181,7 @@ def rows_of(runs):
                 "part": run.part,
                 "trial": run.trial,
                 "best of the part": "best" if best.get(run.part, (0, None))[1] is run else "",
-                "settings": settings(run, defaults.get(run.part)),
+                "settings": run.settings,
                 "epochs": str(len(run.epochs)),
                 "train accuracy": percent(run.last("train_accuracy")),
                 "train loss": "" if not run.epochs else f"{run.last('train_loss'):.4f}",

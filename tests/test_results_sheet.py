@@ -100,9 +100,11 @@ def test_all_parts(results):
 
 
 def test_trials_are_compared(results):
-    worse = add_trial(results, "1a", "mine", note="a | remark", options={"hidden_units": 7, "remove_stop_words": True})
+    worse = add_trial(
+        results, "1a", "mine", note="a | remark", options={"settings": "--hidden-units 7 --remove-stop-words"}
+    )
     (worse / "test.txt").write_text("80.00 0.5 1.0\n")
-    better = add_trial(results, "1a", "overfits", options={"lr": 0.1})
+    better = add_trial(results, "1a", "overfits")
     (better / "test.txt").write_text("89.00 0.5 1.0\n")
     done = sheet(results)
     assert done.stderr == ""
@@ -113,6 +115,8 @@ def test_trials_are_compared(results):
     assert found["1a", "mine"]["settings"] == "--hidden-units 7 --remove-stop-words"
     assert found["1a", "mine"]["note"] == "a | remark"
     assert "many units" in found["1a", "overfits"]["what it shows"]
+    # it was trained with other settings than the handout's
+    assert found["1a", "default"]["what it shows"] == ""
     text = (results / "jobs" / "results" / "results.md").read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("| mine ")]
     assert line.endswith("| a \\| remark |")

@@ -103,6 +103,9 @@ def test_training_leaves_its_files(part, trained, model_of):
     assert {name: run["options"][name.replace("-", "_")] for name in given} == {
         name: float(value) for name, value in given.items()
     }
+    settings = dict(re.findall(r"--([\w-]+) (\S+)", run["options"]["settings"]))
+    assert settings.keys() == given.keys() - {name for name in given if HANDOUT_DEFAULTS[part].get(name) == given[name]}
+    assert {name: float(settings[name]) for name in settings} == {name: float(given[name]) for name in settings}
 
 
 def is_buffer(name):
