@@ -152,8 +152,7 @@ def _text_pages(blocks):
     """Figures with the `blocks` (heading, header or None, rows of cells); one that does not fit begins a new page."""
     page, used = None, PAGE_LINES
     for heading, header, rows in blocks:
-        lines = list(_lines(header, rows))
-        columns = _columns(header, lines)
+        columns, lines = _layout(header, rows)
         above = 2 if header is None else 3.5
         while heading is not None:
             if used + min(above + sum(height for height, _ in lines), PAGE_LINES) > PAGE_LINES:
@@ -176,32 +175,35 @@ def _text_pages(blocks):
         yield page
 
 
-def _lines(header, rows):
-    """The lines of the rows, pairs of height and cells: a row's first one is higher, long cells go on in the next."""
-    rows = [[*(textwrap.wrap(cell, WIDEST) or [""] for cell in row[:-1]), [row[-1]]] for row in rows]
-    # the last column takes what the others leave
-    left = MARGIN
-    for number in range(len(rows[0]) - 1):
-        left += max(map(_width, [header[number], *(line for row in rows for line in row[number])])) + GAP
-    width = max(NARROWEST, int((PAGE_POINTS[0] - MARGIN - left) / CHARACTER))
-    for *cells, (last,) in rows:
-        for number, line in enumerate(zip_longest(*cells, textwrap.wrap(last, width) or [""], fillvalue="")):
-            yield 1.5 if number == 0 else 1, line
+def _layout(header, rows):
+    """A table's columns, (position in points from the left edge, alignment), and its lines, (height, cells).
 
-
-def _columns(header, lines):
-    """(position, alignment) of each column, in points from the left edge: as wide as its widest cell needs."""
-    columns, left = [], MARGIN
-    for number, cells in enumerate(zip(*(cells for _, cells in lines), strict=True)):
-        right = left + max(_width(cell) for cell in [header[number] if header else "", *cells])
-        is_number = all(re.fullmatch(r"[\d.]*", cell) for cell in cells)
+    A column is as wide as its widest cell needs; the last one takes what the others leave. Long cells go on in the next
+    line, and a row's first line is higher.
+    """
+    columns, wrapped, left = [], [], MARGIN
+    for number, cells in enumerate(zip(*rows, strict=True)):
+        is_last = number == len(rows[0]) - 1
+        width = max(NARROWEST, int((PAGE_POINTS[0] - MARGIN - left) / CHARACTER)) if is_last else WIDEST
+        wrapped.append([textwrap.wrap(cell, width) or [""] for cell in cells])
+        texts = [text for cell in wrapped[-1] for text in cell]
+        right = left + max(map(_width, texts if header is None else [header[number], *texts]))
+        is_number = all(re.fullmatch(r"[\d.]*", text) for text in texts)
         columns.append((right, "right") if is_number else (left, "left"))
         left = right + GAP
-    return columns
+    lines = []
+    for row in zip(*wrapped, strict=True):
+        lines += [(1.5 if number == 0 else 1, cells) for number, cells in enumerate(zip_longest(*row, fillvalue=""))]
+    return columns, lines
 
 
 def _width(text):
     return text_to_path.get_text_width_height_descent(text, FontProperties(size=FONT_SIZE), ismath=False)[0]
+
+
+def _height(line):
+    """Where a line of the page is, as a share of the page's height from its lower edge."""
+    return 1 - (MARGIN + line * LINE_HEIGHT) / PAGE_POINTS[1]
 
 
 def _put_line(page, columns, line, cells, **style):
@@ -210,12 +212,11 @@ def _put_line(page, columns, line, cells, **style):
 
 
 def _put(page, position, line, text, **style):
-    x, y = position / PAGE_POINTS[0], 1 - (MARGIN + line * LINE_HEIGHT) / PAGE_POINTS[1]
     # a dollar sign is no formula here
-    page.text(x, y, text, fontsize=FONT_SIZE, va="top", parse_math=False, **style)
+    page.text(position / PAGE_POINTS[0], _height(line), text, fontsize=FONT_SIZE, va="top", parse_math=False, **style)
 
 
 def _rule(page, line):
-    y = 1 - (MARGIN + line * LINE_HEIGHT) / PAGE_POINTS[1]
+    y = _height(line)
     margin = MARGIN / PAGE_POINTS[0]
     page.add_artist(Line2D([margin, 1 - margin], [y, y], color="lightgray", linewidth=0.5))
