@@ -1,10 +1,12 @@
 """Where a script runs, and how: the device, its precision, the threads, and the memory that is kept."""
 
 import ctypes
+import functools
 import os
 import sys
 
 import torch
+import torch.nn as nn
 
 from common import processes
 from common.errors import InputError
@@ -60,12 +62,26 @@ def choose_precision(name, device):
 
     "fp32" keeps 24 bits; "tf32", on CUDA only, rounds the factors to 11; "bf16" rounds what layers take and give to 8.
     Weights and optimizer are float32 in each case. None stands for "tf32" on CUDA and "fp32" elsewhere. InputError for
-    "tf32" on the CPU.
+    "tf32" on the CPU, and for "bf16" on one without it.
     """
     if name == "tf32" and device.type == "cpu":
         raise InputError("--precision tf32 is for CUDA; on the CPU use fp32 or bf16")
+    if name == "bf16" and device.type == "cpu" and not cpu_has_bf16():
+        raise InputError("--precision bf16: this CPU has no LSTM in it (of x86, those with AVX-512 have); use fp32")
     if device.type == "cuda":
         allow = name in (None, "tf32")
         torch.backends.cuda.matmul.allow_tf32 = allow
         torch.backends.cudnn.allow_tf32 = allow
     return torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16")
+
+
+@functools.cache
+def cpu_has_bf16():
+    """Whether PyTorch can run an LSTM in bf16 on this CPU."""
+    # no public function of PyTorch tells for LSTMs, and some CPUs multiply matrices in bf16 but have no LSTM in it
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        try:
+            nn.LSTM(1, 1)(torch.zeros(1, 1, 1))
+        except RuntimeError:
+            return False
+    return True

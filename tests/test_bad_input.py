@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import platform
 import resource
 import subprocess
 import sys
@@ -112,6 +113,16 @@ def test_no_gpu(script):
 
 def test_tf32_is_for_cuda(refused_training):
     refused_training("1a", "--precision tf32", "CUDA", options=["--precision", "tf32"])
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the variable is for x86")
+@pytest.mark.parametrize("part", ["1a", "2a"])
+def test_bf16_on_a_cpu_without_it(part, sample_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # as if that were all this CPU has
+    output = tmp_path / "output"
+    options = ["--data", sample_data, "--output", output, "--device", "cpu", "--precision", "bf16"]
+    refused(run_script(TRAIN_SCRIPT[part], *options), "--precision bf16", "this CPU", "use fp32")
+    assert not output.exists()
 
 
 @pytest.mark.parametrize(("batch_size", "words"), [(1001, "larger than the 1000"), (27, "last batch of one"), (1, "1")])

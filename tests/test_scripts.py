@@ -10,6 +10,7 @@ import torch
 import torch.nn as nn
 from conftest import PARTS, REPO, TINY, data_with, read_model, run_here, run_script, same_weights, succeed, train
 
+from common.cluster import cpu_has_bf16
 from common.reviews import Vocabulary, load_reviews
 
 RNN_PARTS = ["2a", "2b", "3a", "3c"]
@@ -23,6 +24,7 @@ LEARNED = {"1a": 65, "1b": 65, "2a": 53, "2b": 53, "3a": 15, "3c": 0}
 POSITIVE = "I loved it. Great music, a wonderful cast and an excellent story. Highly recommend, 8/10."
 NEGATIVE = "I hated it. Terrible music, a wooden cast and a boring, dull, awful story. Avoid, 2/10."
 
+needs_bf16 = pytest.mark.skipif(not cpu_has_bf16(), reason="this CPU has no LSTM in bf16")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
 
@@ -346,6 +348,7 @@ def test_test_script_agrees_with_the_training(part, trained, tree):
     assert done.stderr == "running on the CPU, 1 threads\n"
 
 
+@needs_bf16
 @pytest.mark.parametrize("part", PARTS)
 def test_precision_of_trainings_and_tests(part, after_one_epoch, model_of, sample_data, tmp_path):
     extra = ["--language-model", model_of("3a")] if part == "3c" else []
@@ -470,6 +473,7 @@ def test_generation_repeats_itself_for_the_same_seed(generate):
     assert generate(*options, "--seed", 3) != generate(*options, "--seed", 4)
 
 
+@needs_bf16
 def test_generation_in_bf16(generate):
     options = ["--length", 100, "--count", 4]
     assert generate(*options, "--precision", "bf16") != generate(*options)
