@@ -14,6 +14,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
+from matplotlib.ticker import LogFormatter
 
 LANDSCAPE = (11.7, 8.3)  # A4, inches
 TRAIN, TEST = "tab:blue", "tab:orange"
@@ -68,10 +69,14 @@ def _pictures(runs):
 
 
 def _curve(axes, run, name, label, color, scale=lambda value: value):
-    points = [(number, scale(epoch[name])) for number, epoch in enumerate(run.epochs, 1) if name in epoch]
-    if points:
-        # a test every third epoch is to be seen as points
-        axes.plot(*zip(*points, strict=True), marker=".", color=color, label=label)
+    points = {number: scale(epoch[name]) for number, epoch in enumerate(run.epochs, 1) if name in epoch}
+    # a test every third epoch is to be seen as points; a curve without any is in the legend all the same
+    axes.plot(list(points), list(points.values()), marker=".", color=color, label=label)
+
+
+def _number_epochs(axes):
+    # whole numbers, even if there is but one
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def _learning_curves(runs):
@@ -90,7 +95,7 @@ def _learning_curves(runs):
         for panel in (accuracy, loss):
             panel.set_title(run.trial + (f" ({run.state})" if run.state else ""), fontsize="medium", loc="left")
             panel.grid(alpha=0.3)
-            panel.xaxis.get_major_locator().set_params(integer=True)
+            _number_epochs(panel)
     for panel in axes[-1]:
         panel.set_xlabel("epoch")
     axes[0][0].legend()
@@ -128,7 +133,10 @@ def _perplexity(runs):
         _curve(axes, run, "train_loss", f"{label}training", TRAIN, _perplexity_of)
         _curve(axes, run, "test_loss", f"{label}test", TEST, _perplexity_of)
     axes.set(title="3a: perplexity of the language model", xlabel="epoch", ylabel="perplexity", yscale="log")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    _number_epochs(axes)
+    # 200, not a power of ten
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter())
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     return figure

@@ -9,8 +9,10 @@ import zipfile
 
 import pytest
 from conftest import PARTS, REPO, refused
+from twins import load_file
 
 REVIEW = "a film that costs $ 5 | and more ."
+ONE_EPOCH = {"train_accuracy": 0.64, "train_loss": 0.68}
 
 
 @pytest.fixture
@@ -184,6 +186,17 @@ def test_a_long_sheet_has_several_pages(results):
     assert len(list(folder.glob("learning_curves_1a*.png"))) == 7  # 26 trials
     # and a page each for the other parts, accuracy by length, perplexity and reviews, and some for the tables
     assert (folder / "results.pdf").read_bytes().count(b"/Type /Page ") > 7 + 5 + 3 + 2
+
+
+def test_the_curves_of_one_epoch_without_a_test():
+    run = load_file("jobs/results_sheet.py").Run("2a", "new", "", "", [ONE_EPOCH], "", "", "", [], "")
+    figure = load_file("jobs/results_pictures.py")._learning_curves([run])
+    figure.draw_without_rendering()
+    accuracy, loss = figure.axes
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["training", "test"]
+    for panel in (accuracy, loss):
+        low, high = panel.get_xlim()
+        assert [tick for tick in panel.get_xticks() if low <= tick <= high] == [1]
 
 
 # ------------------------------------------------------------------------------------------------ handing in
