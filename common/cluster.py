@@ -67,7 +67,7 @@ def choose_precision(name, device):
     if name == "tf32" and device.type == "cpu":
         raise InputError("--precision tf32 is for CUDA; on the CPU use fp32 or bf16")
     if name == "bf16" and device.type == "cpu" and not cpu_has_bf16():
-        raise InputError("--precision bf16: this CPU has no LSTM in it (of x86, those with AVX-512 have); use fp32")
+        raise InputError("--precision bf16: PyTorch runs no LSTM in it on this CPU (x86 needs AVX-512); use fp32")
     if device.type == "cuda":
         allow = name in (None, "tf32")
         torch.backends.cuda.matmul.allow_tf32 = allow
