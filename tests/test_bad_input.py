@@ -23,6 +23,7 @@ from conftest import (
     run_script,
     succeed,
     train,
+    training,
 )
 
 from common.errors import InputError
@@ -120,8 +121,8 @@ def test_tf32_is_for_cuda(refused_training):
 def test_bf16_on_a_cpu_without_it(part, sample_data, tmp_path, monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # as if that were all this CPU has
     output = tmp_path / "output"
-    options = ["--data", sample_data, "--output", output, "--device", "cpu", "--precision", "bf16"]
-    refused(run_script(TRAIN_SCRIPT[part], *options), "--precision bf16", "this CPU", "use fp32")
+    done = run_script(*training(part, sample_data, output, "--precision", "bf16"))
+    refused(done, "--precision bf16", "this CPU", "use fp32")
     assert not output.exists()
 
 
