@@ -13,9 +13,9 @@ from common.cluster import choose_device, choose_precision
 from common.errors import run_script
 from common.figures import no_of_hits
 from common.options import add_bag_of_words_options, parse_training_options, training_options
-from common.reviews import Vocabulary, bags_of, load_reviews
+from common.reviews import Vocabulary, bags_of, hold_out, load_reviews
 from common.testing import batches_in_order, test_pass
-from common.training import Training, make_optimizer
+from common.training import Training, make_optimizer, make_scheduler
 
 
 def main():
@@ -28,8 +28,10 @@ def main():
 
     vocabulary = Vocabulary(options.data, options.vocab_size, options.remove_stop_words)
     train = load_reviews(options.data, "train", vocabulary, device)
+    train, validation = hold_out(train, options.validation, options.seed)
     test = load_reviews(options.data, "test", vocabulary, device)
-    train_bags, test_bags = bags_of(train), bags_of(test)
+    tested = validation or test
+    train_bags, tested_bags = bags_of(train), bags_of(tested)
 
     hyperparameters = {
         "vocab_size": vocabulary.size + 1,  # the unknown token has id 0
@@ -39,8 +41,16 @@ def main():
     }
     model = BOW_model(**hyperparameters).to(device)
     optimizer = make_optimizer(options, model.parameters())
+    scheduler = make_scheduler(options, optimizer, len(train))
 
-    training = Training(options, "BOW.state", model, optimizer, len(train), device)
+    def evaluate(reviews, bags):
+        """Accuracy, loss and seconds of the model on `reviews`."""
+        rows_of_batches = batches_in_order(reviews, options.batch_size)
+        batches = ((bags.take(rows), reviews.labels[rows]) for rows in rows_of_batches)
+        with autocast:
+            return test_pass(model, batches)
+
+    training = Training(options, "BOW.state", model, optimizer, scheduler, len(train), device)
     for _ in training.epochs():
         model.train()
         tally = training.tally()
@@ -53,19 +63,19 @@ def main():
                 loss, logits = model(x, t)
             training.backward(loss)
             optimizer.step()
+            scheduler.step()  # sets the next step's learning rate
 
             tally.add(loss, no_of_hits(logits, t), len(rows))
         training.report_training(tally.figures())
 
         if training.test_is_due():
-            rows_of_batches = batches_in_order(test, options.batch_size)
-            batches = ((test_bags.take(rows), test.labels[rows]) for rows in rows_of_batches)
-            with autocast:
-                if options.precise_batch_norm:
-                    with training.precise_batch_norm() as rows:
-                        model(train_bags.take(rows), train.labels[rows])
-                training.report_test(test_pass(model, batches))
+            if options.precise_batch_norm:
+                with autocast, training.precise_batch_norm() as rows:
+                    model(train_bags.take(rows), train.labels[rows])
+            training.report_test(evaluate(tested, tested_bags))
         training.end_epoch()
+    if training.final_test_is_due():
+        training.report_final_test(evaluate(test, bags_of(test)))
     training.finish()
 
     save_model(options.output / "BOW.model", options.part, model, hyperparameters, vocabulary)

@@ -13,9 +13,9 @@ from common.cluster import choose_device, choose_precision
 from common.errors import run_script
 from common.figures import no_of_hits
 from common.options import add_bag_of_words_options, parse_training_options, training_options
-from common.reviews import Vocabulary, load_glove_embeddings, load_reviews, mean_embeddings
+from common.reviews import Vocabulary, hold_out, load_glove_embeddings, load_reviews, mean_embeddings
 from common.testing import batches_in_order, test_pass
-from common.training import Training, make_optimizer
+from common.training import Training, make_optimizer, make_scheduler
 
 
 def main():
@@ -28,9 +28,11 @@ def main():
 
     vocabulary = Vocabulary(options.data, options.vocab_size, options.remove_stop_words, glove=True)
     train = load_reviews(options.data, "train", vocabulary, device)
+    train, validation = hold_out(train, options.validation, options.seed)
     test = load_reviews(options.data, "test", vocabulary, device)
     embeddings = load_glove_embeddings(options.data, vocabulary.size, device)
-    x_train, x_test = mean_embeddings(train, embeddings), mean_embeddings(test, embeddings)
+    tested = validation or test
+    x_train, x_tested = mean_embeddings(train, embeddings), mean_embeddings(tested, embeddings)
 
     hyperparameters = {
         "in_size": embeddings.shape[1],
@@ -40,8 +42,16 @@ def main():
     }
     model = BOW_model(**hyperparameters).to(device)
     optimizer = make_optimizer(options, model.parameters())
+    scheduler = make_scheduler(options, optimizer, len(train))
 
-    training = Training(options, "BOW.state", model, optimizer, len(train), device)
+    def evaluate(reviews, x):
+        """Accuracy, loss and seconds of the model on `reviews`."""
+        rows_of_batches = batches_in_order(reviews, options.batch_size)
+        batches = ((x[rows], reviews.labels[rows]) for rows in rows_of_batches)
+        with autocast:
+            return test_pass(model, batches)
+
+    training = Training(options, "BOW.state", model, optimizer, scheduler, len(train), device)
     for _ in training.epochs():
         model.train()
         tally = training.tally()
@@ -54,19 +64,19 @@ def main():
                 loss, logits = model(x, t)
             training.backward(loss)
             optimizer.step()
+            scheduler.step()  # sets the next step's learning rate
 
             tally.add(loss, no_of_hits(logits, t), len(rows))
         training.report_training(tally.figures())
 
         if training.test_is_due():
-            rows_of_batches = batches_in_order(test, options.batch_size)
-            batches = ((x_test[rows], test.labels[rows]) for rows in rows_of_batches)
-            with autocast:
-                if options.precise_batch_norm:
-                    with training.precise_batch_norm() as rows:
-                        model(x_train[rows], train.labels[rows])
-                training.report_test(test_pass(model, batches))
+            if options.precise_batch_norm:
+                with autocast, training.precise_batch_norm() as rows:
+                    model(x_train[rows], train.labels[rows])
+            training.report_test(evaluate(tested, x_tested))
         training.end_epoch()
+    if training.final_test_is_due():
+        training.report_final_test(evaluate(test, mean_embeddings(test, embeddings)))
     training.finish()
 
     save_model(options.output / "BOW.model", options.part, model, hyperparameters, vocabulary)

@@ -13,9 +13,9 @@ from common.checkpoints import save_model
 from common.cluster import choose_device, choose_precision
 from common.errors import InputError, run_script
 from common.options import add_sequence_options, parse_training_options, positive_float, training_options
-from common.reviews import Vocabulary, load_reviews, random_crops
+from common.reviews import Vocabulary, hold_out, load_reviews, random_crops
 from common.testing import crop_batches, language_test_pass
-from common.training import Training, make_optimizer
+from common.training import Training, make_optimizer, make_scheduler
 
 
 def main():
@@ -31,6 +31,7 @@ def main():
 
     vocabulary = Vocabulary(options.data, options.vocab_size, options.remove_stop_words)
     train = load_reviews(options.data, "train", vocabulary, device, labelled=False)
+    train, validation = hold_out(train, options.validation, options.seed)
     test = load_reviews(options.data, "test", vocabulary, device)
 
     hyperparameters = {
@@ -41,8 +42,15 @@ def main():
     }
     model = RNN_language_model(**hyperparameters).to(device)
     optimizer = make_optimizer(options, model.parameters())
+    scheduler = make_scheduler(options, optimizer, len(train))
 
-    training = Training(options, "language.state", model, optimizer, len(train), device)
+    def evaluate(reviews):
+        """Share of words predicted, loss and seconds of the model on random crops of `reviews`."""
+        batches = crop_batches(reviews, options.test_length, options.batch_size, options.seed)
+        with autocast:
+            return language_test_pass(model, batches)
+
+    training = Training(options, "language.state", model, optimizer, scheduler, len(train), device)
     for _ in training.epochs():
         model.train()
         tally = training.tally()
@@ -56,15 +64,16 @@ def main():
             training.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), options.clip)
             optimizer.step()
+            scheduler.step()  # sets the next step's learning rate
 
             tally.add(loss, (logits.argmax(dim=2) == t).sum(), t.numel())
         training.report_training(tally.figures(), perplexity=True)
 
         if training.test_is_due():
-            batches = crop_batches(test, options.test_length, options.batch_size, options.seed)
-            with autocast:
-                training.report_test(language_test_pass(model, batches), perplexity=True)
+            training.report_test(evaluate(validation or test), perplexity=True)
         training.end_epoch()
+    if training.final_test_is_due():
+        training.report_final_test(evaluate(test), perplexity=True)
     training.finish()
 
     save_model(options.output / "language.model", options.part, model, hyperparameters, vocabulary)

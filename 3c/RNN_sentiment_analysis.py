@@ -19,9 +19,9 @@ from common.options import (
     parse_training_options,
     training_options,
 )
-from common.reviews import Vocabulary, load_reviews, random_crops
+from common.reviews import Vocabulary, hold_out, load_reviews, random_crops
 from common.testing import crop_batches, test_pass
-from common.training import Training, make_optimizer
+from common.training import Training, make_optimizer, make_scheduler
 
 LANGUAGE_MODEL = REPOSITORY / "3a" / "language.model"
 
@@ -69,6 +69,7 @@ def main():
 
     vocabulary = Vocabulary(options.data, options.vocab_size, options.remove_stop_words)
     train = load_reviews(options.data, "train", vocabulary, device)
+    train, validation = hold_out(train, options.validation, options.seed)
     test = load_reviews(options.data, "test", vocabulary, device)
 
     hyperparameters = {
@@ -89,8 +90,15 @@ def main():
             model.get_submodule(name).requires_grad_(True)
     params = [param for param in model.parameters() if param.requires_grad]
     optimizer = make_optimizer(options, params)
+    scheduler = make_scheduler(options, optimizer, len(train))
 
-    training = Training(options, "rnn.state", model, optimizer, len(train), device)
+    def evaluate(reviews):
+        """Accuracy, loss and seconds of the model on random crops of `reviews`."""
+        batches = crop_batches(reviews, options.test_length, options.batch_size, options.seed)
+        with autocast:
+            return test_pass(model, batches)
+
+    training = Training(options, "rnn.state", model, optimizer, scheduler, len(train), device)
     for _ in training.epochs():
         model.train()
         tally = training.tally()
@@ -103,15 +111,16 @@ def main():
                 loss, logits = model(x, t)
             training.backward(loss)
             optimizer.step()
+            scheduler.step()  # sets the next step's learning rate
 
             tally.add(loss, no_of_hits(logits, t), len(rows))
         training.report_training(tally.figures())
 
         if training.test_is_due():
-            batches = crop_batches(test, options.test_length, options.batch_size, options.seed)
-            with autocast:
-                training.report_test(test_pass(model, batches))
+            training.report_test(evaluate(validation or test))
         training.end_epoch()
+    if training.final_test_is_due():
+        training.report_final_test(evaluate(test))
     training.finish()
 
     save_model(options.output / "rnn.model", options.part, model, hyperparameters, vocabulary)

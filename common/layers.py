@@ -73,10 +73,11 @@ class BatchNorm(nn.BatchNorm1d):
         """Does `running = (1 - m) * running + m * figure` for each row of (time, features) in turn, at once."""
         time = len(mean)
         ages = torch.arange(time - 1, -1, -1, device=mean.device, dtype=mean.dtype)
-        shares = self.momentum * (1 - self.momentum) ** ages
+        shares = (self.momentum * (1 - self.momentum) ** ages)[:, None]
         kept = (1 - self.momentum) ** time
-        self.running_mean.mul_(kept).add_(shares @ mean)
-        self.running_var.mul_(kept).add_(shares @ variance)
+        # sums, for autocast and TF32 round what goes into a matrix product
+        self.running_mean.mul_(kept).add_((shares * mean).sum(dim=0))
+        self.running_var.mul_(kept).add_((shares * variance).sum(dim=0))
         self.num_batches_tracked += time
 
 

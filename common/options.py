@@ -93,17 +93,29 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
     add("--optimizer", choices=["adam", "sgd"], default="adam", help="sgd has momentum 0.9")
     add("--lr", type=positive_float, metavar="X", help="learning rate (default: adam 0.001, sgd 0.01)")
     add(
+        "--schedule",
+        choices=["constant", "one-cycle"],
+        default="constant",
+        help="one-cycle: the learning rate rises to --lr and falls to nearly nothing, the momentum the other way round",
+    )
+    add(
         "--lr-drop-epoch",
         type=positive_int,
         default=lr_drop_epoch,
         metavar="N",
-        help="a tenth of it after N epochs",
+        help="of the constant schedule: a tenth of --lr after N epochs",
+    )
+    add(
+        "--validation",
+        type=positive_int,
+        metavar="N",
+        help="hold N labelled training reviews out and test on them; on the test reviews once, at the end",
     )
     add(
         "--early-stopping",
         type=positive_int,
         metavar="N",
-        help="stop after N tests without a better accuracy",
+        help="stop after N tests (on the held-out reviews, with --validation) without a better accuracy",
     )
     add("--vocab-size", type=positive_int, default=vocab_size, metavar="N", help="most frequent words kept")
     add("--hidden-units", type=positive_int, default=500, metavar="N", help="units of each hidden layer")
@@ -208,10 +220,15 @@ def parse_training_options(parser, script):
     """The options of the train script at the path `script`, with `part`, `settings`, `lr` and `output` filled in."""
     options = parser.parse_args()
     options.settings = _settings(parser, options)
+    options.defaults = {name: parser.get_default(name) for name in vars(options)}
     part_directory = Path(script).resolve().parent
     options.part = part_directory.name
     if options.lr is None:
         options.lr = 0.001 if options.optimizer == "adam" else 0.01
+    if options.schedule == "one-cycle":
+        if options.lr_drop_epoch != parser.get_default("lr_drop_epoch"):
+            parser.error("--lr-drop-epoch goes with --schedule constant")
+        options.lr_drop_epoch = None
     if options.output is None:
         is_default = options.trial == "default"
         options.output = part_directory if is_default else part_directory / "trials" / options.trial

@@ -40,6 +40,7 @@ def write_results(options, device, no_of_weights, history, finished):
 
 
 def plain_options(options):
-    """The options as a dict of plain values, paths as text."""
+    """The options that were chosen or left, as a dict of plain values, paths as text."""
     plain = (str, int, float, bool, type(None))
-    return {name: value if isinstance(value, plain) else str(value) for name, value in vars(options).items()}
+    chosen = {name: value for name, value in vars(options).items() if name != "defaults"}
+    return {name: value if isinstance(value, plain) else str(value) for name, value in chosen.items()}

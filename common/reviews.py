@@ -42,6 +42,35 @@ class Reviews:
     def __len__(self):
         return len(self.lengths)
 
+    def take(self, rows):
+        """The reviews `rows` (int64 tensor) alone."""
+        lengths = self.lengths[rows]
+        places = torch.repeat_interleave(self.starts[rows] - (lengths.cumsum(0) - lengths), lengths)
+        places += torch.arange(len(places), device=rows.device)
+        return Reviews(self.ids[places], lengths, self.labels[rows])
+
+
+def hold_out(reviews, no_of_reviews, seed):
+    """The reviews without `no_of_reviews` labelled ones, and those: half of them positive, drawn with the `seed`.
+
+    None takes none out, and there is None in place of those. InputError where there are not enough.
+    """
+    if no_of_reviews is None:
+        return reviews, None
+    generator = torch.Generator().manual_seed(seed)
+    chosen = []
+    for label, count in ((1, no_of_reviews // 2), (0, no_of_reviews - no_of_reviews // 2)):
+        rows = (reviews.labels == label).nonzero()[:, 0]
+        if count >= len(rows):
+            raise InputError(
+                f"--validation {no_of_reviews} leaves no {'positive' if label else 'negative'} training review, of "
+                f"which there are {len(rows)}; choose a smaller number"
+            )
+        chosen.append(rows[torch.randperm(len(rows), generator=generator)[:count].to(rows.device)])
+    is_held_out = torch.zeros(len(reviews), dtype=torch.bool, device=reviews.labels.device)
+    is_held_out[torch.cat(chosen)] = True
+    return reviews.take((~is_held_out).nonzero()[:, 0]), reviews.take(is_held_out.nonzero()[:, 0])
+
 
 def load_dictionary(data, glove=False):
     """The words of the ids from 1 on: a unicode array (words,), `glove_dictionary.npy` or `imdb_dictionary.npy`."""

@@ -1,5 +1,6 @@
 """What surrounds the training step: epochs, printing, rate drop, early stop, saving, signals, resuming."""
 
+import math
 import signal
 import sys
 from contextlib import contextmanager, nullcontext
@@ -26,6 +27,20 @@ def make_optimizer(options, parameters):
     if options.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=options.lr, fused=True)
     return torch.optim.SGD(parameters, lr=options.lr, momentum=0.9, fused=True)
+
+
+def make_scheduler(options, optimizer, no_of_reviews):
+    """The schedule that `--schedule`, `--lr` and `--lr-drop-epoch` ask for: its `step()` goes behind each step of the
+    optimizer and sets the next one's learning rate.
+
+    `no_of_reviews` is that of an epoch. One-cycle: Smith and Topin 2018; the drop to a tenth: handout, part 3a.
+    """
+    steps_an_epoch = math.ceil(no_of_reviews / options.batch_size)
+    if options.schedule == "one-cycle":
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, options.epochs * steps_an_epoch)
+    first_low = math.inf if options.lr_drop_epoch is None else options.lr_drop_epoch * steps_an_epoch
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.1 if step >= first_low else 1.0)
 
 
 def _check_batch_size(batch_size, no_of_reviews):
@@ -64,19 +79,21 @@ class Training:
     state that cannot be gone on from.
     """
 
-    def __init__(self, options, state_name, model, optimizer, no_of_reviews, device):
+    def __init__(self, options, state_name, model, optimizer, scheduler, no_of_reviews, device):
         _check_batch_size(options.batch_size, no_of_reviews)
         make_directory(options.output)
         self.options = options
         self.state_path = options.output / state_name
         self.model = model
         self.optimizer = optimizer
+        self.scheduler = scheduler
         self.no_of_reviews = no_of_reviews
         self.device = device
         # shuffles and crops draw from a generator of their own, so that a change of the model does not shift them
         self.generator = torch.Generator(device).manual_seed(options.seed)
         self.history = []
         self.best_weights = None
+        self._last_weights = None
         # the place in the running epoch: its rows, shuffled, how many batches of them are done, and their tally
         self._rows = None
         self._batches_done = 0
@@ -92,17 +109,19 @@ class Training:
         self._check_processes_are_alike()
 
     def epochs(self):
-        """The epochs still to do, counted from 0, each with its learning rate set."""
+        """The epochs still to do, counted from 0.
+
+        When they are done, with `--early-stopping`, the model gets the weights of its best test back.
+        """
         sole = sole_use(self.options.output) if processes.rank() == 0 else nullcontext()
         with sole, _handled(self._on_signal):
             while not self._is_finished():
                 if self._rows is None:
                     self.history.append({})
-                epoch = len(self.history) - 1
-                drop = self.options.lr_drop_epoch is not None and epoch >= self.options.lr_drop_epoch
-                for group in self.optimizer.param_groups:
-                    group["lr"] = self.options.lr / 10 if drop else self.options.lr
-                yield epoch
+                yield len(self.history) - 1
+        if self.best_weights is not None:
+            self._last_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+            self.model.load_state_dict(self.best_weights)
 
     def tally(self):
         """The `Tally` of the epoch, empty but for what a resumed one has of it already."""
@@ -143,7 +162,10 @@ class Training:
             print(len(self.history) - 1, figures_line(figures, perplexity), flush=True)
 
     def test_is_due(self):
-        """Whether this epoch ends with a test: every `--test-every`-th one does, and the last."""
+        """Whether this epoch ends with a test: every `--test-every`-th one does, and the last.
+
+        With `--validation`, that test is on the reviews held out.
+        """
         done = len(self.history)
         is_due = done % self.options.test_every == 0 or done >= self.options.epochs
         if is_due:
@@ -174,21 +196,34 @@ class Training:
     def report_test(self, figures, perplexity=False):
         """Keeps the test's `Tally.figures` and prints them, indented."""
         self._place_of_test = None
-        self._keep("test", figures)
+        if self._measure() == "test":
+            self._keep("test", figures)
+            print("  ", figures_line(figures, perplexity), flush=True)
+        else:
+            self._keep("validation", figures)
+            print("   validation", figures_line(figures, perplexity), flush=True)
+
+    def final_test_is_due(self):
+        """Whether, with `--validation`, the test reviews are still to be looked at, once, when all epochs are done."""
+        return self.options.validation is not None and "test_loss" not in self._epoch_of_the_model()
+
+    def report_final_test(self, figures, perplexity=False):
+        """Keeps the figures of the final test with those of the epoch whose weights the model has, and prints them."""
+        self._keep("test", figures, self._epoch_of_the_model())
         print("  ", figures_line(figures, perplexity), flush=True)
+        self._save(None)
 
     def end_epoch(self):
         """Saves the state that `--resume` goes on from, and the results so far."""
-        if self.options.early_stopping and self._tests_since_best() == 0 and "test_loss" in self.history[-1]:
+        tested = f"{self._measure()}_loss" in self.history[-1]
+        if self.options.early_stopping and tested and self._tests_since_best() == 0:
             self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
         self._rows, self._batches_done, self._tally = None, 0, None
         self._save(self._place())
         self._write_results(finished=False)
 
     def finish(self):
-        """Writes the final results; with `--early-stopping` the model gets the weights of its best test back."""
-        if self.best_weights is not None:
-            self.model.load_state_dict(self.best_weights)
+        """Writes the final results."""
         self._write_results(finished=True)
 
     def _place(self):
@@ -205,7 +240,7 @@ class Training:
                 "options": plain_options(self.options),
                 "history": self.history,
                 "place": place,
-                "weights": self.model.state_dict(),
+                "weights": self._last_weights or self.model.state_dict(),
                 "best_weights": self.best_weights,
                 "optimizer": self.optimizer.state_dict(),
                 "generator": self.generator.get_state(),
@@ -239,14 +274,34 @@ class Training:
             status=130 if self._signal == signal.SIGINT else 143,
         )
 
-    def _keep(self, name, figures):
+    def _keep(self, name, figures, epoch=None):
         accuracy, loss, seconds = figures
-        self.history[-1] |= {f"{name}_accuracy": accuracy, f"{name}_loss": loss, f"{name}_seconds": seconds}
+        if not math.isfinite(loss):
+            raise InputError(
+                f"the {name} loss of epoch {len(self.history) - 1} is {loss}: the training has run away; lower --lr "
+                f"({self.options.lr} now) and start anew"
+            )
+        epoch = self.history[-1] if epoch is None else epoch
+        epoch |= {f"{name}_accuracy": accuracy, f"{name}_loss": loss, f"{name}_seconds": seconds}
+
+    def _measure(self):
+        """Which reviews decide on the best epoch and on the early stop: those held out, or else the test's."""
+        return "test" if self.options.validation is None else "validation"
+
+    def _accuracies(self):
+        """The accuracies that decide, a dict from the epochs that were tested."""
+        name = f"{self._measure()}_accuracy"
+        return {number: epoch[name] for number, epoch in enumerate(self.history) if name in epoch}
 
     def _tests_since_best(self):
         """How many tests came after the one with the best accuracy."""
-        accuracies = [epoch["test_accuracy"] for epoch in self.history if "test_accuracy" in epoch]
+        accuracies = list(self._accuracies().values())
         return len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
+
+    def _epoch_of_the_model(self):
+        """The figures of the epoch whose weights the model has when all are done."""
+        accuracies = self._accuracies()
+        return self.history[max(accuracies, key=accuracies.get) if self.best_weights is not None else -1]
 
     def _is_finished(self):
         if self._rows is not None:
@@ -261,6 +316,17 @@ class Training:
             return
         no_of_weights = sum(weight.numel() for weight in self.model.parameters())
         write_results(self.options, self.device, no_of_weights, self.history, finished)
+
+    def _set_schedule(self, place):
+        """Sets the learning rate of the next step, by how many steps are done."""
+        steps_an_epoch = math.ceil(self.no_of_reviews / self.options.batch_size)
+        steps = len(self.history) * steps_an_epoch
+        if place is not None:
+            steps += place["batches_done"] - steps_an_epoch
+        if steps > 0:
+            # a schedule is a function of the step alone: from the one before it goes to this one
+            self.scheduler.load_state_dict({"last_epoch": steps - 1, "_step_count": steps + 1})
+            self.scheduler.step()
 
     def _check_processes_are_alike(self):
         """InputError where a process has other options or data, or has found another state than the first."""
@@ -280,10 +346,13 @@ class Training:
             return
         keys = ("options", "history", "place", "weights", "best_weights", "optimizer", "generator", "rng", "cuda_rng")
         state = load_checkpoint(self.state_path, self.options.part, keys, "start anew, without --resume")
-        now, then = plain_options(self.options), state["options"]
-        changed = [name for name in now if name not in FREE_OPTIONS and now[name] != then.get(name)]
+        # a state of a version that did not know an option was saved with its default
+        now, then = plain_options(self.options), self.options.defaults | state["options"]
+        # a cycle ends with the last epoch
+        free = FREE_OPTIONS - {"epochs"} if self.options.schedule == "one-cycle" else FREE_OPTIONS
+        changed = [name for name in now if name not in free and now[name] != then[name]]
         if changed:
-            listed = ", ".join(f"--{name.replace('_', '-')} {then.get(name)}" for name in changed)
+            listed = ", ".join(f"--{name.replace('_', '-')} {then[name]}" for name in changed)
             raise InputError(f"{self.state_path} was saved with {listed}; give the same, or start without --resume")
         try:
             self.model.load_state_dict(state["weights"])
@@ -300,6 +369,7 @@ class Training:
             self.generator.set_state(state["generator"])
             if was_on_cuda:
                 torch.cuda.set_rng_state(state["cuda_rng"])
+        self._set_schedule(state["place"])
         if state["place"] is not None:
             self._rows = state["place"]["rows"].to(self.device)
             self._batches_done = state["place"]["batches_done"]
