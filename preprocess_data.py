@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from common.download import fetch_glove, fetch_reviews
+from common.data.download import fetch_glove, fetch_reviews
+from common.data.glove import read_glove
+from common.data.sample import write_sample
+from common.data.tokenizing import load_punkt, tokenize
 from common.errors import InputError, run_script
 from common.files import make_directory, new_file, npy_bytes
-from common.glove import read_glove
-from common.options import REPOSITORY, OptionParser, positive_int
-from common.sample_data import write_sample
-from common.tokenizing import load_punkt, tokenize
+from common.training.options import REPOSITORY, OptionParser, positive_int
 
 # the folders of each split, in the order of the lines written, and their label
 SPLITS = {

@@ -3,7 +3,7 @@
 import torch.nn as nn
 import torch.nn.functional as F
 
-from common.layers import BatchNorm, Dropout
+from common.models.layers import BatchNorm, Dropout
 
 
 class BOW_model(nn.Module):

@@ -2,7 +2,7 @@
 
 import torch.nn as nn
 
-from common.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm, pool_over_time
+from common.models.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm, pool_over_time
 
 
 class RNN_model(nn.Module):

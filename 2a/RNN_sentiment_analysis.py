@@ -8,14 +8,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from RNN_model import RNN_model
 
-from common.checkpoints import save_model
-from common.cluster import choose_device, choose_precision
+from common.data.reviews import Vocabulary, hold_out, load_reviews, random_crops
+from common.distributed.device import choose_device, choose_precision
 from common.errors import run_script
-from common.figures import no_of_hits
-from common.options import add_pool_option, add_sequence_options, parse_training_options, training_options
-from common.reviews import Vocabulary, hold_out, load_reviews, random_crops
-from common.testing import crop_batches, test_pass
-from common.training import Training, make_optimizer, make_scheduler
+from common.training.checkpoints import save_model
+from common.training.evaluation import crop_batches, test_pass
+from common.training.loop import Training, make_optimizer, make_scheduler
+from common.training.metrics import no_of_hits
+from common.training.options import add_pool_option, add_sequence_options, parse_training_options, training_options
 
 
 def main():

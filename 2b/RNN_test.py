@@ -7,14 +7,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from RNN_model import RNN_model
 
-from common.checkpoints import load_model
-from common.cluster import choose_device, choose_precision
+from common.data.reviews import Vocabulary, load_glove_embeddings, load_reviews
+from common.distributed.device import choose_device, choose_precision
 from common.errors import run_script
-from common.figures import figures_line
-from common.options import add_review_option, add_whole_option, testing_options
-from common.own_words import influential_words, own_review, verdict
-from common.reviews import Vocabulary, load_glove_embeddings, load_reviews
-from common.testing import crop_batches, test_pass, whole_batches
+from common.training.checkpoints import load_model
+from common.training.evaluation import crop_batches, test_pass, whole_batches
+from common.training.metrics import figures_line
+from common.training.options import add_review_option, add_whole_option, testing_options
+from common.training.prediction import influential_words, own_review, verdict
 
 
 def main():

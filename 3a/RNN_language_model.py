@@ -2,8 +2,8 @@
 
 import torch.nn as nn
 
-from common.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm
-from common.losses import LeanCrossEntropyLoss
+from common.models.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm
+from common.models.losses import LeanCrossEntropyLoss
 
 
 class RNN_language_model(nn.Module):

@@ -7,14 +7,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from RNN_language_model import RNN_language_model
 
-from common.checkpoints import load_model
-from common.cluster import choose_device, choose_precision
+from common.data.reviews import Vocabulary, load_reviews
+from common.distributed.device import choose_device, choose_precision
 from common.errors import InputError, run_script
-from common.figures import figures_line
-from common.options import add_review_option, testing_options
-from common.own_words import own_review
-from common.reviews import Vocabulary, load_reviews
-from common.testing import crop_batches, language_test_pass
+from common.training.checkpoints import load_model
+from common.training.evaluation import crop_batches, language_test_pass
+from common.training.metrics import figures_line
+from common.training.options import add_review_option, testing_options
+from common.training.prediction import own_review
 
 
 def main():

@@ -9,13 +9,13 @@ import torch
 import torch.nn as nn
 from RNN_language_model import RNN_language_model
 
-from common.checkpoints import save_model
-from common.cluster import choose_device, choose_precision
+from common.data.reviews import Vocabulary, hold_out, load_reviews, random_crops
+from common.distributed.device import choose_device, choose_precision
 from common.errors import InputError, run_script
-from common.options import add_sequence_options, parse_training_options, positive_float, training_options
-from common.reviews import Vocabulary, hold_out, load_reviews, random_crops
-from common.testing import crop_batches, language_test_pass
-from common.training import Training, make_optimizer, make_scheduler
+from common.training.checkpoints import save_model
+from common.training.evaluation import crop_batches, language_test_pass
+from common.training.loop import Training, make_optimizer, make_scheduler
+from common.training.options import add_sequence_options, parse_training_options, positive_float, training_options
 
 
 def main():

@@ -11,14 +11,14 @@ import torch
 from RNN_language_model import RNN_language_model
 from RNN_model import RNN_model
 
-from common.checkpoints import load_model
-from common.cluster import choose_device, choose_precision
-from common.detokenizing import detokenize
+from common.data.detokenizing import detokenize
+from common.data.reviews import Vocabulary
+from common.data.tokenizing import load_punkt, tokenize
+from common.distributed.device import choose_device, choose_precision
 from common.errors import InputError, run_script
-from common.options import REPOSITORY, positive_float, positive_int, testing_options
-from common.own_words import verdict
-from common.reviews import Vocabulary
-from common.tokenizing import load_punkt, tokenize
+from common.training.checkpoints import load_model
+from common.training.options import REPOSITORY, positive_float, positive_int, testing_options
+from common.training.prediction import verdict
 
 
 def sample_words(logits, temperature, generator):

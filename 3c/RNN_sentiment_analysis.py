@@ -8,20 +8,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from RNN_model import RNN_model
 
-from common.checkpoints import load_checkpoint, save_model
-from common.cluster import choose_device, choose_precision
+from common.data.reviews import Vocabulary, hold_out, load_reviews, random_crops
+from common.distributed.device import choose_device, choose_precision
 from common.errors import InputError, run_script
-from common.figures import no_of_hits
-from common.options import (
+from common.training.checkpoints import load_checkpoint, save_model
+from common.training.evaluation import crop_batches, test_pass
+from common.training.loop import Training, make_optimizer, make_scheduler
+from common.training.metrics import no_of_hits
+from common.training.options import (
     REPOSITORY,
     add_pool_option,
     add_sequence_options,
     parse_training_options,
     training_options,
 )
-from common.reviews import Vocabulary, hold_out, load_reviews, random_crops
-from common.testing import crop_batches, test_pass
-from common.training import Training, make_optimizer, make_scheduler
 
 LANGUAGE_MODEL = REPOSITORY / "3a" / "language.model"
 

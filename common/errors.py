@@ -21,7 +21,7 @@ class RunInterruptedError(Exception):
 
 
 class Ending:
-    """How a script ends. Where there are several processes, `common.processes` puts its own in place of this."""
+    """How a script ends. Where there are several processes, `common.distributed.processes` puts its own in place of this."""
 
     def well(self):
         """The script has done its work."""
@@ -35,7 +35,7 @@ class Ending:
 
 
 def _is_one_of_others():
-    from common.launcher import find_launch  # which needs this module's InputError
+    from common.distributed.launcher import find_launch  # which needs this module's InputError
 
     try:
         return find_launch().rank > 0

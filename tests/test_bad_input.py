@@ -26,8 +26,8 @@ from conftest import (
     training,
 )
 
+from common.data.reviews import Vocabulary, load_reviews
 from common.errors import InputError
-from common.reviews import Vocabulary, load_reviews
 
 TRAIN_SCRIPT = {part: f"{part}/{scripts[0]}" for part, scripts in PARTS.items()}
 TEST_SCRIPT = {part: f"{part}/{scripts[1]}" for part, scripts in PARTS.items()}

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from common import download
+from common.data import download
 from common.errors import InputError
 
 CONTENT = bytes(range(256)) * 4000

@@ -8,9 +8,9 @@ import torch
 from conftest import refused, run_here, succeed
 from twins import load_file
 
-from common.checkpoints import save_model
-from common.detokenizing import detokenize
-from common.reviews import Vocabulary
+from common.data.detokenizing import detokenize
+from common.data.reviews import Vocabulary
+from common.training.checkpoints import save_model
 
 SCRIPT = "3b/generate_review.py"
 

@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from common import glove
+from common.data import glove
 from common.errors import InputError
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from common.losses import LeanCrossEntropyLoss
+from common.models.losses import LeanCrossEntropyLoss
 
 NO_OF_CLASSES = 50
 

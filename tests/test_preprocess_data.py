@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import preprocess_data
-from common import download
+from common.data import download
 
 REPO = Path(__file__).resolve().parent.parent
 

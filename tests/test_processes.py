@@ -18,10 +18,10 @@ import torch
 from conftest import ENVIRONMENT, MODEL_FILES, PARTS, REPO, read_model, succeed, train, training
 from test_resume import same_run, without_times
 
-from common.checkpoints import load_checkpoint
+from common.distributed.launcher import LAUNCHERS, Launch, find_launch
 from common.errors import InputError
 from common.files import sole_use
-from common.launcher import LAUNCHERS, Launch, find_launch
+from common.training.checkpoints import load_checkpoint
 
 # ---------------------------------------------------------------------------------------------- the launchers
 
@@ -259,9 +259,9 @@ def test_the_result_does_not_depend_on_the_number_of_processes(
 ONE_STEP = """
 import sys
 import torch
-from common import processes
-from common.cluster import choose_device
-from common.layers import BatchNorm, Dropout, LockedDropout, TimestepBatchNorm
+from common.distributed import processes
+from common.distributed.device import choose_device
+from common.models.layers import BatchNorm, Dropout, LockedDropout, TimestepBatchNorm
 from common.errors import run_script
 
 def main():

@@ -26,10 +26,10 @@ from conftest import (
     training,
 )
 
-from common.checkpoints import load_checkpoint
 from common.errors import InputError
-from common.figures import Tally
 from common.files import sole_use
+from common.training.checkpoints import load_checkpoint
+from common.training.metrics import Tally
 
 
 @pytest.fixture

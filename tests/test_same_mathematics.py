@@ -14,10 +14,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 from twins import copy_weights, draw_with, handout_name, load_file
 
-from common import layers
-from common.reviews import Reviews, bags_of, mean_embeddings, random_crops
-from common.testing import PIECE, language_test_pass
-from common.training import make_optimizer
+from common.data.reviews import Reviews, bags_of, mean_embeddings, random_crops
+from common.models import layers
+from common.training.evaluation import PIECE, language_test_pass
+from common.training.loop import make_optimizer
 
 VOCAB_SIZE = 40
 VECTOR_SIZE = 5

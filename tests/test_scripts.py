@@ -10,8 +10,8 @@ import torch
 import torch.nn as nn
 from conftest import PARTS, REPO, TINY, data_with, read_model, run_here, run_script, same_weights, succeed, train
 
-from common.cluster import cpu_has_bf16
-from common.reviews import Vocabulary, load_reviews
+from common.data.reviews import Vocabulary, load_reviews
+from common.distributed.device import cpu_has_bf16
 
 RNN_PARTS = ["2a", "2b", "3a", "3c"]
 SENTIMENT_PARTS = ["1a", "1b", "2a", "2b", "3c"]

@@ -3,7 +3,7 @@
 import nltk
 import pytest
 
-from common import tokenizing
+from common.data import tokenizing
 from common.errors import InputError
 
 TEXTS = [

@@ -6,9 +6,9 @@ import zipfile
 
 import torch
 
+from common.distributed.processes import rank
 from common.errors import InputError
 from common.files import new_file
-from common.processes import rank
 
 
 def save_checkpoint(path, content):

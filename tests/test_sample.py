@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from nltk.tokenize import NLTKWordTokenizer
 
-from common import sample_data
+from common.data import sample as sample_data
 from common.errors import InputError
 
 # of all files, names and bytes: it changes only when the corpus is meant to change
@@ -116,8 +116,8 @@ def test_glove_neighbours_are_words_of_a_kind(corpus):
     def neighbours(word):
         return {words[i] for i in np.argsort(-(vectors @ vectors[words.index(word)]))[1:6]}
 
-    assert neighbours("great") <= {*sample_data.PRAISE, *sample_data.BLAME}
-    assert len(neighbours("plot") & {noun for nouns, _, _ in sample_data.ASPECTS.values() for noun in nouns}) >= 2
+    assert neighbours("great") <= {*sample_data.WORDS["praise"], *sample_data.WORDS["blame"]}
+    assert len(neighbours("plot") & {noun for aspect in sample_data.ASPECTS.values() for noun in aspect["nouns"]}) >= 2
 
 
 def bags(reviews, index):

@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from common.processes import add_up, rank
+from common.distributed.processes import add_up, rank
 
 
 class Tally:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from common.distributed.processes import draw_rows
 from common.errors import InputError
-from common.processes import draw_rows
 
 # a folder made by the handout's own script has no label files: there the order of the lines tells (handout,
 # "BOW_sentiment_analysis.py"): this many positive, negative and unlabelled reviews
@@ -160,7 +160,7 @@ class Vocabulary:
         self.remove_stop_words = remove_stop_words
         self.stop_ids = np.empty(0, np.int64)
         if remove_stop_words:
-            from common.tokenizing import load_stop_words  # the only need of NLTK in training
+            from common.data.tokenizing import load_stop_words  # the only need of NLTK in training
 
             self.stop_ids = np.flatnonzero(np.isin(self.words, load_stop_words(data))) + 1
 

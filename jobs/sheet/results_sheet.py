@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common.errors import InputError, run_script
 from common.files import make_directory, new_file
-from common.options import REPOSITORY, OptionParser
+from common.training.options import REPOSITORY, OptionParser
 
 # part: its title, and the test accuracy in percent that the handout reports
 PARTS = {

@@ -30,14 +30,14 @@ from made_up_data import make_data, write_glove_lines
 from timing import Row, Side, measure_machine, time_row
 from twins import copy_weights, draw_with, handout_name, load_file
 
-from common.cluster import choose_device, choose_precision
+from common.data.glove import read_glove
+from common.data.reviews import Vocabulary, bags_of, load_glove_embeddings, load_reviews, mean_embeddings, random_crops
+from common.distributed.device import choose_device, choose_precision
 from common.errors import run_script
-from common.figures import Tally, no_of_hits
-from common.glove import read_glove
-from common.options import REPOSITORY, OptionParser, add_device_option, add_precision_option
-from common.reviews import Vocabulary, bags_of, load_glove_embeddings, load_reviews, mean_embeddings, random_crops
-from common.testing import test_pass
-from common.training import make_optimizer
+from common.training.evaluation import test_pass
+from common.training.loop import make_optimizer
+from common.training.metrics import Tally, no_of_hits
+from common.training.options import REPOSITORY, OptionParser, add_device_option, add_precision_option
 
 BATCH = 200
 VOCAB_SIZE = 8001  # with the unknown word

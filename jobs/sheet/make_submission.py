@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common.errors import InputError, run_script
 from common.files import new_file
-from common.options import REPOSITORY, OptionParser, trial_name
+from common.training.options import REPOSITORY, OptionParser, trial_name
 
 # what the collection consists of: anything else in its folder is not the submission's
 TOP_LEVEL = [

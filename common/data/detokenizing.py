@@ -1,4 +1,4 @@
-"""Text for a reader, of the handout's tokens: what `common.tokenizing` takes apart is put together again."""
+"""Text for a reader, of the handout's tokens: what `common.data.tokenizing` takes apart is put together again."""
 
 import re
 

@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch.autograd.function import once_differentiable
 
 from common import errors
+from common.distributed.launcher import find_launch
 from common.errors import InputError, LostProcessError
-from common.launcher import find_launch
 
 # how long processes wait for each other: until all have started, and until a node counts as lost (a process
 # that ends is noticed at once)

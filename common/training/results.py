@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 
+from common.distributed.processes import count
 from common.files import new_file, npy_bytes
-from common.processes import count
 
 
 def write_results(options, device, no_of_weights, history, finished):

@@ -5,9 +5,9 @@ import sys
 import torch
 from tqdm import tqdm
 
+from common.data.reviews import Bags
+from common.data.tokenizing import load_punkt, tokenize
 from common.errors import InputError
-from common.reviews import Bags
-from common.tokenizing import load_punkt, tokenize
 
 # the largest batch of shortened reviews, as large as a training batch of part 2a: larger ones are no faster on a CPU
 ROWS = 200

@@ -5,14 +5,14 @@ through all layers. No layer's output feeds back into an earlier one, so a layer
 next one starts: the same numbers, far less Python.
 
 Where a batch is shared out among several processes, batch norm takes the figures of all of it, and dropout its own rows
-of the mask of all of it (`common.processes`).
+of the mask of all of it (`common.distributed.processes`).
 """
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from common import processes
+from common.distributed import processes
 
 
 class StatefulLSTM(nn.Module):

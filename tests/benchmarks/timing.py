@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from common.cluster import choose_precision, keep_freed_memory
+from common.distributed.device import choose_precision, keep_freed_memory
 
 # a pair takes turns until this many seconds have passed, but at least three times
 SECONDS_A_ROW = 10

@@ -8,7 +8,7 @@ from conftest import run_script
 RESIDENT_AFTER_FREEING = """
 import sys
 import torch
-from common.cluster import choose_device
+from common.distributed.device import choose_device
 
 def resident_mb():
     with open("/proc/self/status") as status:

@@ -8,7 +8,7 @@ import sys
 import torch
 import torch.nn as nn
 
-from common import processes
+from common.distributed import processes
 from common.errors import InputError
 
 

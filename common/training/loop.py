@@ -8,14 +8,14 @@ from contextlib import contextmanager, nullcontext
 import torch
 from tqdm import tqdm
 
-from common import processes
-from common.checkpoints import load_checkpoint, save_checkpoint
+from common.distributed import processes
 from common.errors import InputError, RunInterruptedError
-from common.figures import Tally, figures_line
 from common.files import make_directory, sole_use
-from common.layers import BatchNorm
-from common.options import PLACES
-from common.results import plain_options, write_results
+from common.models.layers import BatchNorm
+from common.training.checkpoints import load_checkpoint, save_checkpoint
+from common.training.metrics import Tally, figures_line
+from common.training.options import PLACES
+from common.training.results import plain_options, write_results
 
 # a resumed run may differ from the saved one in these: none changes the mathematics of a step
 FREE_OPTIONS = PLACES | {"epochs", "early_stopping", "settings"}

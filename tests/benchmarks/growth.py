@@ -20,10 +20,10 @@ from benchmark import ADAM, BATCH, RECURRENT, UNITS, VOCAB_SIZE, step
 from timing import seconds_of
 from twins import load_file
 
-from common.cluster import choose_device, choose_precision, keep_freed_memory
+from common.distributed.device import choose_device, choose_precision, keep_freed_memory
 from common.errors import run_script
-from common.options import OptionParser, add_device_option, add_precision_option
-from common.training import make_optimizer
+from common.training.loop import make_optimizer
+from common.training.options import OptionParser, add_device_option, add_precision_option
 
 # the handout's settings
 SETTINGS = {

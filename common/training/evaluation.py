@@ -3,9 +3,9 @@
 import torch
 from tqdm import tqdm
 
-from common.figures import Tally, no_of_hits
-from common.processes import in_turns
-from common.reviews import random_crops
+from common.data.reviews import random_crops
+from common.distributed.processes import in_turns
+from common.training.metrics import Tally, no_of_hits
 
 
 def batches_in_order(reviews, batch_size):
