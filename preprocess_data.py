@@ -18,9 +18,10 @@ from common.data.download import fetch_glove, fetch_reviews
 from common.data.glove import read_glove
 from common.data.sample import write_sample
 from common.data.tokenizing import load_punkt, tokenize
-from common.errors import InputError, run_script
-from common.files import make_directory, new_file, npy_bytes
-from common.training.options import REPOSITORY, OptionParser, positive_int
+from common.distributed.ending import run_script
+from common.errors import InputError
+from common.files import REPOSITORY, make_directory, new_file, npy_bytes
+from common.training.options import OptionParser, positive_int
 
 # the folders of each split, in the order of the lines written, and their label
 SPLITS = {

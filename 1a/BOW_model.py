@@ -3,7 +3,8 @@
 import torch.nn as nn
 import torch.nn.functional as F
 
-from common.models.layers import BatchNorm, Dropout
+# how the names of the hidden layers end: the handout has one, without a number
+HIDDEN_LAYERS = ("", "2", "3")
 
 
 class BOW_model(nn.Module):
@@ -21,23 +22,13 @@ class BOW_model(nn.Module):
 
         self.embedding = nn.EmbeddingBag(vocab_size, no_of_hidden_units, mode="sum", include_last_offset=True)
 
-        self.fc_hidden = nn.Linear(no_of_hidden_units, no_of_hidden_units)
-        # batch norm takes this bias away again: its gradient is mere rounding, of which Adam would make whole steps
-        self.fc_hidden.bias.requires_grad_(False)
-        self.bn_hidden = BatchNorm(no_of_hidden_units)
-        self.dropout = Dropout(dropout)
-
-        if no_of_hidden_layers >= 2:
-            self.fc_hidden2 = nn.Linear(no_of_hidden_units, no_of_hidden_units)
-            self.fc_hidden2.bias.requires_grad_(False)
-            self.bn_hidden2 = BatchNorm(no_of_hidden_units)
-            self.dropout2 = Dropout(dropout)
-
-        if no_of_hidden_layers >= 3:
-            self.fc_hidden3 = nn.Linear(no_of_hidden_units, no_of_hidden_units)
-            self.fc_hidden3.bias.requires_grad_(False)
-            self.bn_hidden3 = BatchNorm(no_of_hidden_units)
-            self.dropout3 = Dropout(dropout)
+        for i in HIDDEN_LAYERS[:no_of_hidden_layers]:  # fc_hidden, bn_hidden, dropout, fc_hidden2, …
+            fc_hidden = nn.Linear(no_of_hidden_units, no_of_hidden_units)
+            # batch norm takes this bias away again: its gradient is mere rounding, of which Adam would make whole steps
+            fc_hidden.bias.requires_grad_(False)
+            self.add_module(f"fc_hidden{i}", fc_hidden)
+            self.add_module(f"bn_hidden{i}", nn.BatchNorm1d(no_of_hidden_units))
+            self.add_module(f"dropout{i}", nn.Dropout(dropout))
 
         self.fc_output = nn.Linear(no_of_hidden_units, 1)
 
@@ -45,13 +36,12 @@ class BOW_model(nn.Module):
 
     def forward(self, x, t):
         # the weights of a bag make the sum of its embeddings the mean over the review's tokens
-        bow_embedding = self.embedding(x.ids, x.offsets, per_sample_weights=x.weights)  # (batch, features)
+        h = self.embedding(x.ids, x.offsets, per_sample_weights=x.weights)  # (batch, features), as all layers' outputs
 
-        h = self.dropout(F.relu(self.bn_hidden(self.fc_hidden(bow_embedding))))
-        if self.no_of_hidden_layers >= 2:
-            h = self.dropout2(F.relu(self.bn_hidden2(self.fc_hidden2(h))))
-        if self.no_of_hidden_layers >= 3:
-            h = self.dropout3(F.relu(self.bn_hidden3(self.fc_hidden3(h))))
+        for i in HIDDEN_LAYERS[: self.no_of_hidden_layers]:
+            h = self.get_submodule(f"fc_hidden{i}")(h)
+            h = F.relu(self.get_submodule(f"bn_hidden{i}")(h))
+            h = self.get_submodule(f"dropout{i}")(h)
 
         h = self.fc_output(h)[:, 0]  # (batch,)
 

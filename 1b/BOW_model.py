@@ -3,8 +3,6 @@
 import torch.nn as nn
 import torch.nn.functional as F
 
-from common.models.layers import BatchNorm, Dropout
-
 
 class BOW_model(nn.Module):
     """One to three (linear, batch norm, ReLU, dropout) -> linear (handout, part 1b).
@@ -19,34 +17,24 @@ class BOW_model(nn.Module):
         super().__init__()
         self.no_of_hidden_layers = no_of_hidden_layers
 
-        self.fc_hidden1 = nn.Linear(in_size, no_of_hidden_units)
-        # batch norm takes this bias away again: its gradient is mere rounding, of which Adam would make whole steps
-        self.fc_hidden1.bias.requires_grad_(False)
-        self.bn_hidden1 = BatchNorm(no_of_hidden_units)
-        self.dropout1 = Dropout(dropout)
-
-        if no_of_hidden_layers >= 2:
-            self.fc_hidden2 = nn.Linear(no_of_hidden_units, no_of_hidden_units)
-            self.fc_hidden2.bias.requires_grad_(False)
-            self.bn_hidden2 = BatchNorm(no_of_hidden_units)
-            self.dropout2 = Dropout(dropout)
-
-        if no_of_hidden_layers >= 3:
-            self.fc_hidden3 = nn.Linear(no_of_hidden_units, no_of_hidden_units)
-            self.fc_hidden3.bias.requires_grad_(False)
-            self.bn_hidden3 = BatchNorm(no_of_hidden_units)
-            self.dropout3 = Dropout(dropout)
+        for i in range(1, no_of_hidden_layers + 1):  # fc_hidden1, bn_hidden1, dropout1, fc_hidden2, …
+            fc_hidden = nn.Linear(in_size if i == 1 else no_of_hidden_units, no_of_hidden_units)
+            # batch norm takes this bias away again: its gradient is mere rounding, of which Adam would make whole steps
+            fc_hidden.bias.requires_grad_(False)
+            self.add_module(f"fc_hidden{i}", fc_hidden)
+            self.add_module(f"bn_hidden{i}", nn.BatchNorm1d(no_of_hidden_units))
+            self.add_module(f"dropout{i}", nn.Dropout(dropout))
 
         self.fc_output = nn.Linear(no_of_hidden_units, 1)
 
         self.loss = nn.BCEWithLogitsLoss()
 
     def forward(self, x, t):
-        h = self.dropout1(F.relu(self.bn_hidden1(self.fc_hidden1(x))))
-        if self.no_of_hidden_layers >= 2:
-            h = self.dropout2(F.relu(self.bn_hidden2(self.fc_hidden2(h))))
-        if self.no_of_hidden_layers >= 3:
-            h = self.dropout3(F.relu(self.bn_hidden3(self.fc_hidden3(h))))
+        h = x  # (batch, in_size), then (batch, features)
+        for i in range(1, self.no_of_hidden_layers + 1):
+            h = self.get_submodule(f"fc_hidden{i}")(h)
+            h = F.relu(self.get_submodule(f"bn_hidden{i}")(h))
+            h = self.get_submodule(f"dropout{i}")(h)
 
         h = self.fc_output(h)[:, 0]  # (batch,)
 

@@ -1,18 +1,18 @@
 """Part 1b: trains the bag-of-words model on mean GloVe vectors."""
 
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, f"{sys.path[0]}/..")
 
 import torch
 from BOW_model import BOW_model
 
-from common.data.reviews import Vocabulary, hold_out, load_glove_embeddings, load_reviews, mean_embeddings
+from common.data.batches import batches_in_order, mean_embeddings
+from common.data.reviews import Vocabulary, hold_out, load_glove_embeddings, load_reviews
 from common.distributed.device import choose_device, choose_precision
-from common.errors import run_script
+from common.distributed.ending import run_script
 from common.training.checkpoints import save_model
-from common.training.evaluation import batches_in_order, test_pass
+from common.training.evaluation import test_pass
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
 from common.training.options import add_bag_of_words_options, parse_training_options, training_options
@@ -62,7 +62,7 @@ def main():
             optimizer.zero_grad()
             with autocast:
                 loss, logits = model(x, t)
-            training.backward(loss)
+            loss.backward()
             optimizer.step()
             scheduler.step()  # sets the next step's learning rate
 

@@ -3,15 +3,16 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, f"{sys.path[0]}/..")
 
 from BOW_model import BOW_model
 
-from common.data.reviews import Vocabulary, load_glove_embeddings, load_reviews, mean_embeddings
+from common.data.batches import batches_in_order, mean_embeddings
+from common.data.reviews import Vocabulary, load_glove_embeddings, load_reviews
 from common.distributed.device import choose_device, choose_precision
-from common.errors import run_script
+from common.distributed.ending import run_script
 from common.training.checkpoints import load_model
-from common.training.evaluation import batches_in_order, test_pass
+from common.training.evaluation import test_pass
 from common.training.metrics import figures_line
 from common.training.options import add_review_option, testing_options
 from common.training.prediction import own_review, verdict

@@ -3,15 +3,17 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, f"{sys.path[0]}/..")
 
 from RNN_language_model import RNN_language_model
 
+from common.data.batches import crop_batches
 from common.data.reviews import Vocabulary, load_reviews
 from common.distributed.device import choose_device, choose_precision
-from common.errors import InputError, run_script
+from common.distributed.ending import run_script
+from common.errors import InputError
 from common.training.checkpoints import load_model
-from common.training.evaluation import crop_batches, language_test_pass
+from common.training.evaluation import language_test_pass
 from common.training.metrics import figures_line
 from common.training.options import add_review_option, testing_options
 from common.training.prediction import own_review

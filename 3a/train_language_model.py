@@ -1,19 +1,20 @@
 """Part 3a: trains the language model on random crops of all reviews, the unlabelled ones included."""
 
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, f"{sys.path[0]}/..")
 
 import torch
 import torch.nn as nn
 from RNN_language_model import RNN_language_model
 
-from common.data.reviews import Vocabulary, hold_out, load_reviews, random_crops
+from common.data.batches import crop_batches, random_crops
+from common.data.reviews import Vocabulary, hold_out, load_reviews
 from common.distributed.device import choose_device, choose_precision
-from common.errors import InputError, run_script
+from common.distributed.ending import run_script
+from common.errors import InputError
 from common.training.checkpoints import save_model
-from common.training.evaluation import crop_batches, language_test_pass
+from common.training.evaluation import language_test_pass
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.options import add_sequence_options, parse_training_options, positive_float, training_options
 
@@ -54,14 +55,14 @@ def main():
     for _ in training.epochs():
         model.train()
         tally = training.tally()
-        for rows in training.batches():
+        for rows in training.batches(tokens=options.train_length):
             x = random_crops(train, rows, options.train_length, training.generator)
             t = x[:, 1:]  # each word's target is the next one
 
             optimizer.zero_grad()
             with autocast:
                 loss, logits = model(x)
-            training.backward(loss)
+            loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), options.clip)
             optimizer.step()
             scheduler.step()  # sets the next step's learning rate

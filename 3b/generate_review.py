@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "3c"))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "3a"))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, f"{sys.path[0]}/../3c")
+sys.path.insert(1, f"{sys.path[0]}/../3a")
+sys.path.insert(1, f"{sys.path[0]}/..")
 
 import torch
 from RNN_language_model import RNN_language_model
@@ -15,9 +15,11 @@ from common.data.detokenizing import detokenize
 from common.data.reviews import Vocabulary
 from common.data.tokenizing import load_punkt, tokenize
 from common.distributed.device import choose_device, choose_precision
-from common.errors import InputError, run_script
+from common.distributed.ending import run_script
+from common.errors import InputError
+from common.files import REPOSITORY
 from common.training.checkpoints import load_model
-from common.training.options import REPOSITORY, positive_float, positive_int, testing_options
+from common.training.options import positive_float, positive_int, testing_options
 from common.training.prediction import verdict
 
 

@@ -23,19 +23,10 @@ class RNN_model(nn.Module):
 
         self.embedding = nn.Embedding(vocab_size, no_of_hidden_units)
 
-        self.lstm1 = StatefulLSTM(no_of_hidden_units, no_of_hidden_units)
-        self.bn_lstm1 = TimestepBatchNorm(no_of_hidden_units)
-        self.dropout1 = LockedDropout(dropout)
-
-        if no_of_layers >= 2:
-            self.lstm2 = StatefulLSTM(no_of_hidden_units, no_of_hidden_units)
-            self.bn_lstm2 = TimestepBatchNorm(no_of_hidden_units)
-            self.dropout2 = LockedDropout(dropout)
-
-        if no_of_layers >= 3:
-            self.lstm3 = StatefulLSTM(no_of_hidden_units, no_of_hidden_units)
-            self.bn_lstm3 = TimestepBatchNorm(no_of_hidden_units)
-            self.dropout3 = LockedDropout(dropout)
+        for i in range(1, no_of_layers + 1):  # lstm1, bn_lstm1, dropout1, lstm2, …
+            self.add_module(f"lstm{i}", StatefulLSTM(no_of_hidden_units, no_of_hidden_units))
+            self.add_module(f"bn_lstm{i}", TimestepBatchNorm(no_of_hidden_units))
+            self.add_module(f"dropout{i}", LockedDropout(dropout))
 
         self.fc_output = nn.Linear(no_of_hidden_units, 1)
 
@@ -43,25 +34,18 @@ class RNN_model(nn.Module):
 
     def reset_state(self):
         """Forgets the LSTM states and the dropout masks of the sequences before."""
-        self.lstm1.reset_state()
-        self.dropout1.reset_state()
-        if self.no_of_layers >= 2:
-            self.lstm2.reset_state()
-            self.dropout2.reset_state()
-        if self.no_of_layers >= 3:
-            self.lstm3.reset_state()
-            self.dropout3.reset_state()
+        for i in range(1, self.no_of_layers + 1):
+            self.get_submodule(f"lstm{i}").reset_state()
+            self.get_submodule(f"dropout{i}").reset_state()
 
     def forward(self, x, t, lengths=None):
         self.reset_state()
 
         h = self.embedding(x)  # (batch, time, features), as are all the layers' outputs
-
-        h = self.dropout1(self.bn_lstm1(self.lstm1(h)))
-        if self.no_of_layers >= 2:
-            h = self.dropout2(self.bn_lstm2(self.lstm2(h)))
-        if self.no_of_layers >= 3:
-            h = self.dropout3(self.bn_lstm3(self.lstm3(h)))
+        for i in range(1, self.no_of_layers + 1):
+            h = self.get_submodule(f"lstm{i}")(h)
+            h = self.get_submodule(f"bn_lstm{i}")(h)
+            h = self.get_submodule(f"dropout{i}")(h)
 
         h = pool_over_time(h, self.pool, lengths)  # (batch, features)
 

@@ -3,25 +3,22 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, f"{sys.path[0]}/..")
 
 import torch
 from RNN_model import RNN_model
 
-from common.data.reviews import Vocabulary, hold_out, load_reviews, random_crops
+from common.data.batches import crop_batches, random_crops
+from common.data.reviews import Vocabulary, hold_out, load_reviews
 from common.distributed.device import choose_device, choose_precision
-from common.errors import InputError, run_script
+from common.distributed.ending import run_script
+from common.errors import InputError
+from common.files import REPOSITORY
 from common.training.checkpoints import load_checkpoint, save_model
-from common.training.evaluation import crop_batches, test_pass
+from common.training.evaluation import test_pass
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
-from common.training.options import (
-    REPOSITORY,
-    add_pool_option,
-    add_sequence_options,
-    parse_training_options,
-    training_options,
-)
+from common.training.options import add_pool_option, add_sequence_options, parse_training_options, training_options
 
 LANGUAGE_MODEL = REPOSITORY / "3a" / "language.model"
 
@@ -109,7 +106,7 @@ def main():
             optimizer.zero_grad()
             with autocast:
                 loss, logits = model(x, t)
-            training.backward(loss)
+            loss.backward()
             optimizer.step()
             scheduler.step()  # sets the next step's learning rate
 

@@ -3,15 +3,16 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, f"{sys.path[0]}/..")
 
 from RNN_model import RNN_model
 
+from common.data.batches import crop_batches, whole_batches
 from common.data.reviews import Vocabulary, load_reviews
 from common.distributed.device import choose_device, choose_precision
-from common.errors import run_script
+from common.distributed.ending import run_script
 from common.training.checkpoints import load_model
-from common.training.evaluation import crop_batches, test_pass, whole_batches
+from common.training.evaluation import test_pass
 from common.training.metrics import figures_line
 from common.training.options import add_review_option, add_whole_option, testing_options
 from common.training.prediction import influential_words, own_review, verdict

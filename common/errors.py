@@ -1,7 +1,4 @@
-"""How a script ends when its input is wrong: one line on standard error and exit status 2."""
-
-import re
-import sys
+"""The ways in which a script fails: what is raised, and what it means."""
 
 
 class InputError(Exception):
@@ -18,62 +15,3 @@ class RunInterruptedError(Exception):
     def __init__(self, message, status):
         super().__init__(message)
         self.status = status
-
-
-class Ending:
-    """How a script ends. Where there are several processes, `common.distributed.processes` puts its own in place of this."""
-
-    def well(self):
-        """The script has done its work."""
-
-    def badly(self, message, status):
-        """Tells on standard error why the script ends, and ends it."""
-        # of several processes that have not met yet, all find the same, and the first tells
-        if not _is_one_of_others():
-            print(message, file=sys.stderr)
-        sys.exit(status)
-
-
-def _is_one_of_others():
-    from common.distributed.launcher import find_launch  # which needs this module's InputError
-
-    try:
-        return find_launch().rank > 0
-    except InputError:
-        return False
-
-
-ending = Ending()
-
-
-def run_script(main):
-    """Calls `main()` and leaves the process with its status, without a traceback for what the user can mend.
-
-    InputError and a lack of memory end with status 2, a lost process with 1, Ctrl-C with 130, a scheduler's signal to a
-    training with 143 and a closed pipe (`script | head`) with 141.
-    """
-    try:
-        main()
-        sys.stdout.flush()
-        ending.well()
-    except InputError as error:
-        ending.badly(f"error: {error}", 2)
-    except (MemoryError, RuntimeError) as error:
-        # PyTorch's own exceptions for it, told apart by their words so that preprocessing need not import PyTorch
-        if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", str(error)):
-            raise
-        message = (
-            "error: out of memory: a smaller --batch-size helps most, then shorter crops (--train-length, "
-            "--test-length, --lengths), fewer --hidden-units or a smaller --vocab-size"
-        )
-        ending.badly(message, 2)
-    except LostProcessError as error:
-        ending.badly(f"error: {error}", 1)
-    except RunInterruptedError as error:
-        ending.badly(str(error), error.status)
-    except KeyboardInterrupt:
-        ending.badly("interrupted", 130)
-    except BrokenPipeError:
-        # the interpreter would flush standard output once more at exit
-        sys.stdout = None
-        sys.exit(141)

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are whole."""
+"""Where the collection lies, and files that appear under their name only when they are whole."""
 
 import fcntl
 import io
@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def make_directory(path):

@@ -11,7 +11,8 @@ import torch.nn as nn
 from conftest import PARTS, run_here, succeed
 from twins import load_file
 
-from common.data.reviews import Reviews, Vocabulary, bags_of
+from common.data.batches import bags_of
+from common.data.reviews import Reviews, Vocabulary
 from common.training.prediction import ROWS, TOKENS, influential_words, probability_positive, verdict
 
 VOCAB_SIZE = 600

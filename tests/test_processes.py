@@ -261,25 +261,30 @@ import sys
 import torch
 from common.distributed import processes
 from common.distributed.device import choose_device
-from common.models.layers import BatchNorm, Dropout, LockedDropout, TimestepBatchNorm
-from common.errors import run_script
+from common.distributed.sharing import share_batches
+from common.models.layers import LockedDropout, TimestepBatchNorm
+from common.distributed.ending import run_script
+
+class Model(torch.nn.Sequential):
+    def forward(self, x):
+        h = self[1](self[0](x.tanh())).amax(dim=1)
+        return self[4](self[3](self[2](h))).square().mean(), h
 
 def main():
     choose_device("cpu")
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
     x = torch.randn(7, 3, 5)
-    layers = [TimestepBatchNorm(5), LockedDropout(0.4), torch.nn.Linear(5, 4), BatchNorm(4), Dropout(0.4)]
-    model = torch.nn.ModuleList(layers)
-    sums = processes.GradientSums(model.parameters())
+    nn = torch.nn
+    model = Model(TimestepBatchNorm(5), LockedDropout(0.4), nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Dropout(0.4))
+    if processes.count() > 1:
+        share_batches(model)
     weights = [*model.parameters()]
     for weight in weights:
         torch.nn.init.normal_(weight)
     with processes.shared_batch(torch.arange(7)) as rows:
-        h = layers[1](layers[0](x[rows].tanh())).amax(dim=1)
-        h = layers[4](layers[3](layers[2](h)))
-        (h.square().mean() * processes.share_of_batch()).backward()
-        sums.wait()
+        loss, _ = model(x[rows])
+        loss.backward()
     if processes.rank() == 0:
         torch.save([weight.grad for weight in weights] + [*model.buffers()], sys.argv[1])
 

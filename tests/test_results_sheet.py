@@ -1,4 +1,4 @@
-"""jobs/results_sheet.py and jobs/make_submission.py: what they gather, write, pack and say."""
+"""jobs/sheet/results_sheet.py and jobs/sheet/make_submission.py: what they gather, write, pack and say."""
 
 import csv
 import json
@@ -50,11 +50,11 @@ def add_trial(results, part, trial, **changes):
 
 
 def run(results, script, *arguments, without=""):
-    """Runs a script of jobs/; the module `without` cannot be imported."""
-    start = f"import sys, runpy; sys.argv = sys.argv[1:]; sys.path[0] = 'jobs'; sys.modules[{without!r}] = None; "
+    """Runs a script of jobs/sheet/; the module `without` cannot be imported."""
+    start = f"import sys, runpy; sys.argv = sys.argv[1:]; sys.path[0] = 'jobs/sheet'; sys.modules[{without!r}] = None; "
     command = ["-c", f"{start}runpy.run_path(sys.argv[0], run_name='__main__')"] if without else []
     return subprocess.run(
-        [sys.executable, *command, results / "jobs" / script, *arguments],
+        [sys.executable, *command, results / "jobs" / "sheet" / script, *arguments],
         cwd=results,
         capture_output=True,
         text=True,
@@ -189,8 +189,8 @@ def test_a_long_sheet_has_several_pages(results):
 
 
 def test_the_curves_of_one_epoch_without_a_test():
-    run = load_file("jobs/results_sheet.py").Run("2a", "new", "", "", [ONE_EPOCH], "", "", "", [], "")
-    figure = load_file("jobs/results_pictures.py")._learning_curves([run])
+    run = load_file("jobs/sheet/results_sheet.py").Run("2a", "new", "", "", [ONE_EPOCH], "", "", "", [], "")
+    figure = load_file("jobs/sheet/results_pictures.py")._learning_curves([run])
     figure.draw_without_rendering()
     accuracy, loss = figure.axes
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["training", "test"]

@@ -159,6 +159,10 @@ SIGNALS = [
     ("1a", "--precise-batch-norm", signal.SIGTERM, 25, "in epoch 0, after 20 batches"),
     ("1a", "", signal.SIGINT, 40, "in epoch 0, after 20 batches"),  # its last batch
     ("1a", "--early-stopping 1", signal.SIGTERM, 65, "in epoch 1, after 20 batches"),
+    ("1a", "--schedule one-cycle", signal.SIGTERM, 47, "in epoch 1, after 7 batches"),
+    ("1a", "--schedule one-cycle --optimizer sgd", signal.SIGTERM, 40, "in epoch 0, after 20 batches"),
+    ("1a", "--validation 100 --batch-size 45", signal.SIGTERM, 21, "in epoch 0, after 20 batches"),
+    ("3a", "--schedule one-cycle --epochs 1", signal.SIGTERM, 30, "in epoch 0, after 30 batches"),
     ("1b", "", signal.SIGTERM, 41, "in epoch 1, after 1 batches"),
     ("2a", "--epochs 3", signal.SIGTERM, 50, "in epoch 2, after 10 batches"),
     ("2b", "--epochs 1 --layers 2", signal.SIGTERM, 15, "in epoch 0, after 15 batches"),

@@ -14,7 +14,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from twins import copy_weights, draw_with, handout_name, load_file
 
-from common.data.reviews import Reviews, bags_of, mean_embeddings, random_crops
+from common.data.batches import bags_of, mean_embeddings, random_crops
+from common.data.reviews import Reviews
 from common.models import layers
 from common.training.evaluation import PIECE, language_test_pass
 from common.training.loop import make_optimizer

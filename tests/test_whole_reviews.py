@@ -7,10 +7,10 @@ import torch
 from conftest import run_here, succeed
 from twins import load_file
 
+from common.data.batches import LONGEST_CROP, whole_batches
 from common.data.reviews import Reviews
 from common.models.layers import pool_over_time
 from common.training import evaluation as testing
-from common.training.evaluation import LONGEST_CROP, whole_batches
 
 
 @pytest.mark.parametrize("pool", ["max", "mean"])

@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import torch
 
-from common.training.options import REPOSITORY
+from common.files import REPOSITORY
 
 
 def load_file(name):

@@ -1,17 +1,13 @@
-"""Reads preprocessed_data/ and makes batches of it: token ids, labels, random crops, bags of words."""
+"""Reads preprocessed_data/: token ids and labels, dictionaries, GloVe vectors."""
 
 import hashlib
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from common.distributed.processes import draw_rows
 from common.errors import InputError
 
 # a folder made by the handout's own script has no label files: there the order of the lines tells (handout,
@@ -190,66 +186,6 @@ class Vocabulary:
         review = Reviews.of([np.array([word_to_id.get(token, 0) for token in tokens])], [-1], device)
         review.ids = self.known_ids(review.ids)
         return review
-
-
-def random_crops(reviews, rows, sequence_length, generator):
-    """A random piece of each review, (rows, sequence_length) int64; a shorter review is padded with 0 at its end.
-
-    `rows` (int64 tensor) chooses the reviews (handout, part 2a, "RNN_sentiment_analysis.py").
-    """
-    lengths = reviews.lengths[rows]
-    no_of_starts = (lengths - sequence_length).clamp(min=0) + 1
-    chance = draw_rows(len(rows), lambda n: torch.rand(n, dtype=torch.float64, generator=generator, device=rows.device))
-    starts = reviews.starts[rows] + (chance * no_of_starts).long()
-    steps = torch.arange(sequence_length, device=rows.device)
-    inside = steps < lengths[:, None]
-    positions = (starts[:, None] + steps) * inside
-    return reviews.ids[positions] * inside.long()
-
-
-class Bags(NamedTuple):
-    """Bags of words: each review's distinct ids, weighted so that the weighted sum is the mean over its tokens.
-
-    ids: (entries,) int64; offsets: (reviews + 1,) int64, where each review's entries start, and the end;
-    weights: (entries,) float32, occurrences in the review / its length.
-    """
-
-    ids: torch.Tensor
-    offsets: torch.Tensor
-    weights: torch.Tensor
-
-    def take(self, rows):
-        """The bags of the reviews `rows` (int64 tensor)."""
-        starts = self.offsets[rows]
-        lengths = self.offsets[rows + 1] - starts
-        offsets = F.pad(lengths.cumsum(0), (1, 0))
-        entries = torch.repeat_interleave(starts - offsets[:-1], lengths)
-        entries += torch.arange(len(entries), device=rows.device)
-        return Bags(self.ids[entries], offsets, self.weights[entries])
-
-
-def bags_of(reviews):
-    """The bags of all `reviews`, in their order (handout, part 1a: the mean of a review's embeddings)."""
-    no_of_reviews = len(reviews)
-    no_of_ids = int(reviews.ids.max()) + 1
-    rows = torch.repeat_interleave(torch.arange(no_of_reviews, device=reviews.ids.device), reviews.lengths)
-    pairs, counts = torch.unique(rows * no_of_ids + reviews.ids, return_counts=True)
-    rows = pairs // no_of_ids
-    offsets = F.pad(torch.bincount(rows, minlength=no_of_reviews).cumsum(0), (1, 0))
-    return Bags(pairs % no_of_ids, offsets, counts / reviews.lengths[rows])
-
-
-def mean_embeddings(reviews, embeddings):
-    """The mean embedding of each review's known words, (reviews, features) (handout, part 1b).
-
-    `embeddings` is (ids, features) float32. A review without a known word gets zeros, and a warning tells how
-    many there are.
-    """
-    means = F.embedding_bag(reviews.ids.long(), embeddings, reviews.starts, mode="mean", padding_idx=0)
-    no_of_empty = int((means == 0).all(dim=1).sum())
-    if no_of_empty:
-        print(f"warning: {no_of_empty} of {len(reviews)} reviews hold no known word: zeros for them", file=sys.stderr)
-    return means
 
 
 # bytes of text that are parsed at once: their arrays stay in the cache, and threads share the blocks

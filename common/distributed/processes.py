@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch.autograd.function import once_differentiable
 
-from common import errors
+from common.distributed import ending
 from common.distributed.launcher import find_launch
 from common.errors import InputError, LostProcessError
 
@@ -64,7 +64,7 @@ def meet():
     where = f"{launch.master_addr}, port {launch.master_port} (MASTER_ADDR, MASTER_PORT)"
     try:
         store, _, _ = next(dist.rendezvous("env://", timeout=MEETING))
-        errors.ending = _EndingTogether(store, launch)
+        ending.ending = _EndingTogether(store, launch)
         if store.add(f"process {launch.rank}", 1) > 1:
             raise InputError(f"two processes have the number {launch.rank}; start them all with one launcher")
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -153,29 +153,16 @@ class _Sum(torch.autograd.Function):
         return _Sum.forward(ctx, gradient)
 
 
-class GradientSums:
-    """Adds the gradients of `weights` up over all processes, each from the moment when the backward pass has made it.
+def start_adding_up(tensor):
+    """Makes `tensor` its sum over all processes, while the device goes on; returns what `wait_for` takes."""
+    with _all_together():
+        return dist.all_reduce(tensor, async_op=True)
 
-    One sum a tensor: DistributedDataParallel's buckets change after the first step, so that a resumed run would add in
-    another order.
-    """
 
-    def __init__(self, weights):
-        self._running = []
-        if count() > 1:
-            for weight in filter(lambda weight: weight.requires_grad, weights):
-                weight.register_post_accumulate_grad_hook(self._start)
-
-    def _start(self, weight):
-        with _all_together():
-            self._running.append(dist.all_reduce(weight.grad, async_op=True))
-
-    def wait(self):
-        """Waits for the sums, which then stand in the weights' `grad`."""
-        with _all_together():
-            for work in self._running:
-                work.wait()
-        self._running.clear()
+def wait_for(work):
+    """Waits for what `start_adding_up` started."""
+    with _all_together():
+        work.wait()
 
 
 def largest(number):
@@ -206,7 +193,7 @@ def wait_for_all():
 # ---- ending
 
 
-class _EndingTogether(errors.Ending):
+class _EndingTogether(ending.Ending):
     """The first process that knows why the run ends tells it; the others end with the same status, in silence.
 
     They are told through the store, where a thread of each waits for it, with a connection of its own: they themselves

@@ -1,18 +1,13 @@
-"""The layers that the parts share.
+"""The recurrent layers of parts 2a to 3c.
 
-The recurrent ones run over whole sequences (batch, time, features). The handout walks a sequence one timestep at a time
-through all layers. No layer's output feeds back into an earlier one, so a layer can take the whole sequence before the
-next one starts: the same numbers, far less Python.
-
-Where a batch is shared out among several processes, batch norm takes the figures of all of it, and dropout its own rows
-of the mask of all of it (`common.distributed.processes`).
+They run over whole sequences (batch, time, features). The handout walks a sequence one timestep at a time through all
+layers. No layer's output feeds back into an earlier one, so a layer can take the whole sequence before the next one
+starts: the same numbers, far less Python.
 """
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-
-from common.distributed import processes
 
 
 class StatefulLSTM(nn.Module):
@@ -41,47 +36,7 @@ class StatefulLSTM(nn.Module):
         return outputs
 
 
-class BatchNorm(nn.BatchNorm1d):
-    """`nn.BatchNorm1d` whose batch is that of all processes (handout, part 1a); nn.SyncBatchNorm needs GPUs.
-
-    `forward`: x (batch, features) float -> the same shape.
-    """
-
-    def forward(self, x):
-        if not self.training or processes.count() == 1:
-            return super().forward(x)
-        normed, mean, variance = self._normalised(x, self.weight, self.bias)
-        self._update_running_figures(mean[None], variance[None])
-        return normed
-
-    def _normalised(self, x, weight, bias):
-        """x (batch, channels) normalised; the means and the unbiased variances of its channels, (channels,)."""
-        if processes.count() == 1:
-            mean, variance = weight.new_zeros(x.shape[1]), weight.new_ones(x.shape[1])
-            # momentum 1 leaves each channel's own figures in mean and variance
-            normed = F.batch_norm(x, mean, variance, weight, bias, training=True, momentum=1.0, eps=self.eps)
-            return normed, mean, variance
-        batch_size = processes.batch_size(len(x))
-        mean = processes.add_up(x.sum(dim=0, dtype=weight.dtype)) / batch_size
-        centred = x - mean
-        variance = processes.add_up(centred.square().sum(dim=0)) / batch_size
-        normed = centred * (weight * torch.rsqrt(variance + self.eps)) + bias
-        return normed.to(x.dtype), mean, variance * batch_size / (batch_size - 1)
-
-    @torch.no_grad()
-    def _update_running_figures(self, mean, variance):
-        """Does `running = (1 - m) * running + m * figure` for each row of (time, features) in turn, at once."""
-        time = len(mean)
-        ages = torch.arange(time - 1, -1, -1, device=mean.device, dtype=mean.dtype)
-        shares = (self.momentum * (1 - self.momentum) ** ages)[:, None]
-        kept = (1 - self.momentum) ** time
-        # sums, for autocast and TF32 round what goes into a matrix product
-        self.running_mean.mul_(kept).add_((shares * mean).sum(dim=0))
-        self.running_var.mul_(kept).add_((shares * variance).sum(dim=0))
-        self.num_batches_tracked += time
-
-
-class TimestepBatchNorm(BatchNorm):
+class TimestepBatchNorm(nn.BatchNorm1d):
     """Batch norm of a sequence, each timestep by itself (handout, part 2a: `bn_lstm1` called at every step).
 
     In training each timestep is normalised by the mean and variance of its own column of the batch, and the
@@ -97,22 +52,28 @@ class TimestepBatchNorm(BatchNorm):
             return super().forward(x.reshape(batch * time, features)).view(batch, time, features)
         # every pair (timestep, feature) is a channel of its own
         x = x.reshape(batch, time * features)
-        weight, bias = self.weight.repeat(time), self.bias.repeat(time)
-        normed, mean, variance = self._normalised(x, weight, bias)
-        self._update_running_figures(mean.view(time, features), variance.view(time, features))
+        normed, mean, variance = self.normalise(x, self.weight.repeat(time), self.bias.repeat(time))
+        self.update_running_figures(mean.view(time, features), variance.view(time, features))
         return normed.view(batch, time, features)
 
+    def normalise(self, x, weight, bias):
+        """x (batch, channels) normalised; the means and the unbiased variances of its channels, (channels,)."""
+        mean, variance = weight.new_zeros(x.shape[1]), weight.new_ones(x.shape[1])
+        # momentum 1 leaves each channel's own figures in mean and variance
+        normed = F.batch_norm(x, mean, variance, weight, bias, training=True, momentum=1.0, eps=self.eps)
+        return normed, mean, variance
 
-class Dropout(nn.Dropout):
-    """`nn.Dropout` whose mask is drawn for the batch of all processes (handout, part 1a).
-
-    `forward`: x (batch, features) float -> the same shape.
-    """
-
-    def forward(self, x):
-        if not self.training or processes.count() == 1:
-            return super().forward(x)
-        return x * processes.draw_rows(len(x), lambda n: F.dropout(x.new_ones(n, *x.shape[1:]), self.p))
+    @torch.no_grad()
+    def update_running_figures(self, mean, variance):
+        """Does `running = (1 - m) * running + m * figure` for each row of (time, features) in turn, at once."""
+        time = len(mean)
+        ages = torch.arange(time - 1, -1, -1, device=mean.device, dtype=mean.dtype)
+        shares = (self.momentum * (1 - self.momentum) ** ages)[:, None]
+        kept = (1 - self.momentum) ** time
+        # sums, for autocast and TF32 round what goes into a matrix product
+        self.running_mean.mul_(kept).add_((shares * mean).sum(dim=0))
+        self.running_var.mul_(kept).add_((shares * variance).sum(dim=0))
+        self.num_batches_tracked += time
 
 
 class LockedDropout(nn.Module):
@@ -137,10 +98,13 @@ class LockedDropout(nn.Module):
         if not self.training:
             return x
         if self.mask is None:
-            batch, _, features = x.shape
-            kept = processes.draw_rows(batch, lambda n: x.new_empty(n, 1, features).bernoulli_(1 - self.p))
-            self.mask = kept / (1 - self.p)
+            self.mask = self.draw_mask(x)
         return x * self.mask
+
+    def draw_mask(self, x):
+        """A mask for x (batch, time, features): 0 for what is dropped, 1 / (1 - p) for what is kept."""
+        batch, _, features = x.shape
+        return x.new_empty(batch, 1, features).bernoulli_(1 - self.p) / (1 - self.p)
 
 
 def pool_over_time(h, pool, lengths=None):

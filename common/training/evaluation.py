@@ -1,45 +1,9 @@
 """Test passes: accuracy and loss of a model over all reviews of the test set."""
 
 import torch
-from tqdm import tqdm
 
-from common.data.reviews import random_crops
 from common.distributed.processes import in_turns
 from common.training.metrics import Tally, no_of_hits
-
-
-def batches_in_order(reviews, batch_size):
-    """The rows of all `reviews`, in their order, in batches: int64 tensors (batch,), the last may be shorter."""
-    rows = torch.arange(len(reviews), device=reviews.ids.device).split(batch_size)
-    return tqdm(rows, desc="test", leave=False, disable=None)
-
-
-def crop_batches(reviews, sequence_length, batch_size, seed):
-    """Batches of random crops x (batch, sequence_length) int64 with their labels t (batch,), in order.
-
-    The same seed draws the same crops, so that the tests of two epochs or two models compare.
-    """
-    generator = torch.Generator(reviews.ids.device).manual_seed(seed)
-    for rows in batches_in_order(reviews, batch_size):
-        yield random_crops(reviews, rows, sequence_length, generator), reviews.labels[rows]
-
-
-# whole reviews of a batch hold no more tokens than its crops of the greatest default length of the test scripts
-LONGEST_CROP = 500
-
-
-def whole_batches(reviews, batch_size):
-    """Batches of whole reviews x (batch, time) int64, padded with 0, with their labels and lengths t, l (batch,).
-
-    Reviews of like length share a batch, the shortest first, of at most `batch_size` and less where they are long.
-    """
-    generator = torch.Generator(reviews.ids.device)  # a crop that is as long as its review leaves it no choice
-    order = reviews.lengths.argsort(stable=True)
-    for rows in tqdm(order.split(batch_size), desc="test", leave=False, disable=None):
-        longest = int(reviews.lengths[rows[-1]])
-        for some in rows.split(max(1, min(batch_size, batch_size * LONGEST_CROP // longest))):
-            lengths = reviews.lengths[some]
-            yield random_crops(reviews, some, int(lengths[-1]), generator), reviews.labels[some], lengths
 
 
 @torch.no_grad()

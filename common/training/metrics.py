@@ -1,9 +1,10 @@
-"""Counts loss and hits of a pass over the data, and prints them as the handout does."""
+"""Counts loss and hits of a pass over the data, and shows them: as the handout's lines, and on a progress bar."""
 
 import math
 import time
 
 import torch
+from tqdm import tqdm
 
 from common.distributed.processes import add_up, rank
 
@@ -53,6 +54,46 @@ def figures_line(figures, perplexity=False):
     """`Tally.figures` as the handout prints them: accuracy in percent, loss, seconds; then exp(loss) if asked."""
     accuracy, loss, seconds = figures
     line = f"{accuracy * 100:.2f} {loss:.4f} {seconds:.4f}"
-    if not perplexity:
-        return line
-    return f"{line} {math.exp(loss) if loss < 700 else math.inf:.2f}"  # exp overflows where a training blows up
+    return f"{line} {perplexity_of(loss):.2f}" if perplexity else line
+
+
+def perplexity_of(loss):
+    """exp of a mean loss; infinite where a training has run away."""
+    return math.exp(loss) if loss < 700 else math.inf
+
+
+class ProgressBar(tqdm):
+    """The bar of a training epoch, on a terminal: reviews done and reviews a second, and the epoch's loss so far.
+
+    `done` of `total` reviews are behind it. With `tokens`, how many a language model takes of each, it counts tokens
+    and shows the perplexity. The `Tally` is looked at only when the bar is drawn: a GPU does not wait for it.
+    """
+
+    def __init__(self, epoch, done, total, tally, tokens=None):
+        self.tally = tally
+        self.tokens = tokens
+        size = tokens or 1
+        unit = "tokens" if tokens else "reviews"
+        super().__init__(
+            desc=f"epoch {epoch}",
+            initial=done * size,
+            total=total * size,
+            unit=f" {unit}",
+            unit_scale=True,
+            mininterval=0.5,
+            leave=False,
+            disable=None,
+        )
+
+    def count(self, no_of_reviews):
+        """Counts a batch."""
+        self.update(no_of_reviews * (self.tokens or 1))
+
+    @property
+    def format_dict(self):
+        """What tqdm draws the bar from."""
+        postfix = None
+        if self.tally.count:
+            loss = float(self.tally.loss_sum) / self.tally.count
+            postfix = f"perplexity {perplexity_of(loss):.2f}" if self.tokens else f"loss {loss:.4f}"
+        return super().format_dict | {"postfix": postfix}

@@ -5,8 +5,7 @@ import re
 from pathlib import Path
 
 from common.errors import InputError
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from common.files import REPOSITORY
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

@@ -5,7 +5,7 @@ import sys
 import torch
 from tqdm import tqdm
 
-from common.data.reviews import Bags
+from common.data.batches import Bags
 from common.data.tokenizing import load_punkt, tokenize
 from common.errors import InputError
 

@@ -4,11 +4,12 @@ import sys
 import zipfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, f"{sys.path[0]}/../..")
 
-from common.errors import InputError, run_script
-from common.files import new_file
-from common.training.options import REPOSITORY, OptionParser, trial_name
+from common.distributed.ending import run_script
+from common.errors import InputError
+from common.files import REPOSITORY, new_file
+from common.training.options import OptionParser, trial_name
 
 # what the collection consists of: anything else in its folder is not the submission's
 TOP_LEVEL = [
@@ -54,7 +55,8 @@ def main():
         sheet = options.sheet.read_bytes()
     except OSError as error:
         raise InputError(
-            f"cannot read {options.sheet}: {error.strerror}; run jobs/results_sheet.py first, or give --sheet FILE"
+            f"cannot read {options.sheet}: {error.strerror}; run jobs/sheet/results_sheet.py first, or give --sheet "
+            "FILE"
         ) from error
     if not sheet.startswith(b"%PDF"):
         raise InputError(f"{options.sheet} is no PDF")

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, f"{sys.path[0]}/../..")
 
-from common.errors import InputError, run_script
-from common.files import make_directory, new_file
-from common.training.options import REPOSITORY, OptionParser
+from common.distributed.ending import run_script
+from common.errors import InputError
+from common.files import REPOSITORY, make_directory, new_file
+from common.training.options import OptionParser
 
 # part: its title, and the test accuracy in percent that the handout reports
 PARTS = {

@@ -1,8 +1,8 @@
 """Times the handout's loops and ours side by side, in one run, and prints one table.
 
-    python tests/benchmark.py                                     # made-up ids with IMDB's lengths and frequencies
-    python tests/benchmark.py --device cuda --data preprocessed_data
-    python tests/benchmark.py --parts 2a 3a --precision bf16
+    python tests/benchmarks/benchmark.py     # made-up ids with IMDB's lengths and frequencies
+    python tests/benchmarks/benchmark.py --device cuda --data preprocessed_data
+    python tests/benchmarks/benchmark.py --parts 2a 3a --precision bf16
 
 Before a pair is timed, both sides compute the same from the same weights and inputs, in float32; where they differ, the
 run ends with status 1. Then each side has a process of its own, with the memory settings of its scripts, and their
@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, f"{sys.path[0]}/../..")
+sys.path.insert(1, f"{sys.path[0]}/..")
 
 import handout
 import numpy as np
@@ -30,14 +31,16 @@ from made_up_data import make_data, write_glove_lines
 from timing import Row, Side, measure_machine, time_row
 from twins import copy_weights, draw_with, handout_name, load_file
 
+from common.data.batches import bags_of, mean_embeddings, random_crops
 from common.data.glove import read_glove
-from common.data.reviews import Vocabulary, bags_of, load_glove_embeddings, load_reviews, mean_embeddings, random_crops
+from common.data.reviews import Vocabulary, load_glove_embeddings, load_reviews
 from common.distributed.device import choose_device, choose_precision
-from common.errors import run_script
+from common.distributed.ending import run_script
+from common.files import REPOSITORY
 from common.training.evaluation import test_pass
 from common.training.loop import make_optimizer
 from common.training.metrics import Tally, no_of_hits
-from common.training.options import REPOSITORY, OptionParser, add_device_option, add_precision_option
+from common.training.options import OptionParser, add_device_option, add_precision_option
 
 BATCH = 200
 VOCAB_SIZE = 8001  # with the unknown word

@@ -1,7 +1,7 @@
 """Shows how time and memory of a training step grow with sequence length, batch and vocabulary, for 2a and 3a.
 
-    python tests/growth.py                   # prints two tables for a README, of this machine
-    python tests/growth.py --device cuda --parts 3a
+    python tests/benchmarks/growth.py                   # prints two tables for a README, of this machine
+    python tests/benchmarks/growth.py --device cuda --parts 3a
 
 Each line is measured in a process of its own: the mean of two training steps with the handout's settings but for
 the one that grows, and the most memory that the process held on the GPU, or on the CPU beyond what it held before the
@@ -13,7 +13,8 @@ import resource
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, f"{sys.path[0]}/../..")
+sys.path.insert(1, f"{sys.path[0]}/..")
 
 import torch
 from benchmark import ADAM, BATCH, RECURRENT, UNITS, VOCAB_SIZE, step
@@ -21,7 +22,7 @@ from timing import seconds_of
 from twins import load_file
 
 from common.distributed.device import choose_device, choose_precision, keep_freed_memory
-from common.errors import run_script
+from common.distributed.ending import run_script
 from common.training.loop import make_optimizer
 from common.training.options import OptionParser, add_device_option, add_precision_option
 

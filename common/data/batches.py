@@ -1,0 +1,104 @@
+"""Makes batches of reviews: random crops, whole reviews, bags of words, means of word vectors."""
+
+import sys
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from common.distributed.processes import draw_rows
+
+
+def batches_in_order(reviews, batch_size):
+    """The rows of all `reviews`, in their order, in batches: int64 tensors (batch,), the last may be shorter."""
+    rows = torch.arange(len(reviews), device=reviews.ids.device).split(batch_size)
+    return tqdm(rows, desc="test", leave=False, disable=None)
+
+
+def random_crops(reviews, rows, sequence_length, generator):
+    """A random piece of each review, (rows, sequence_length) int64; a shorter review is padded with 0 at its end.
+
+    `rows` (int64 tensor) chooses the reviews (handout, part 2a, "RNN_sentiment_analysis.py").
+    """
+    lengths = reviews.lengths[rows]
+    no_of_starts = (lengths - sequence_length).clamp(min=0) + 1
+    chance = draw_rows(len(rows), lambda n: torch.rand(n, dtype=torch.float64, generator=generator, device=rows.device))
+    starts = reviews.starts[rows] + (chance * no_of_starts).long()
+    steps = torch.arange(sequence_length, device=rows.device)
+    inside = steps < lengths[:, None]
+    positions = (starts[:, None] + steps) * inside
+    return reviews.ids[positions] * inside.long()
+
+
+def crop_batches(reviews, sequence_length, batch_size, seed):
+    """Batches of random crops x (batch, sequence_length) int64 with their labels t (batch,), in order.
+
+    The same seed draws the same crops, so that the tests of two epochs or two models compare.
+    """
+    generator = torch.Generator(reviews.ids.device).manual_seed(seed)
+    for rows in batches_in_order(reviews, batch_size):
+        yield random_crops(reviews, rows, sequence_length, generator), reviews.labels[rows]
+
+
+# whole reviews of a batch hold no more tokens than its crops of the greatest default length of the test scripts
+LONGEST_CROP = 500
+
+
+def whole_batches(reviews, batch_size):
+    """Batches of whole reviews x (batch, time) int64, padded with 0, with their labels and lengths t, l (batch,).
+
+    Reviews of like length share a batch, the shortest first, of at most `batch_size` and less where they are long.
+    """
+    generator = torch.Generator(reviews.ids.device)  # a crop that is as long as its review leaves it no choice
+    order = reviews.lengths.argsort(stable=True)
+    for rows in tqdm(order.split(batch_size), desc="test", leave=False, disable=None):
+        longest = int(reviews.lengths[rows[-1]])
+        for some in rows.split(max(1, min(batch_size, batch_size * LONGEST_CROP // longest))):
+            lengths = reviews.lengths[some]
+            yield random_crops(reviews, some, int(lengths[-1]), generator), reviews.labels[some], lengths
+
+
+class Bags(NamedTuple):
+    """Bags of words: each review's distinct ids, weighted so that the weighted sum is the mean over its tokens.
+
+    ids: (entries,) int64; offsets: (reviews + 1,) int64, where each review's entries start, and the end;
+    weights: (entries,) float32, occurrences in the review / its length.
+    """
+
+    ids: torch.Tensor
+    offsets: torch.Tensor
+    weights: torch.Tensor
+
+    def take(self, rows):
+        """The bags of the reviews `rows` (int64 tensor)."""
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        offsets = F.pad(lengths.cumsum(0), (1, 0))
+        entries = torch.repeat_interleave(starts - offsets[:-1], lengths)
+        entries += torch.arange(len(entries), device=rows.device)
+        return Bags(self.ids[entries], offsets, self.weights[entries])
+
+
+def bags_of(reviews):
+    """The bags of all `reviews`, in their order (handout, part 1a: the mean of a review's embeddings)."""
+    no_of_reviews = len(reviews)
+    no_of_ids = int(reviews.ids.max()) + 1
+    rows = torch.repeat_interleave(torch.arange(no_of_reviews, device=reviews.ids.device), reviews.lengths)
+    pairs, counts = torch.unique(rows * no_of_ids + reviews.ids, return_counts=True)
+    rows = pairs // no_of_ids
+    offsets = F.pad(torch.bincount(rows, minlength=no_of_reviews).cumsum(0), (1, 0))
+    return Bags(pairs % no_of_ids, offsets, counts / reviews.lengths[rows])
+
+
+def mean_embeddings(reviews, embeddings):
+    """The mean embedding of each review's known words, (reviews, features) (handout, part 1b).
+
+    `embeddings` is (ids, features) float32. A review without a known word gets zeros, and a warning tells how
+    many there are.
+    """
+    means = F.embedding_bag(reviews.ids.long(), embeddings, reviews.starts, mode="mean", padding_idx=0)
+    no_of_empty = int((means == 0).all(dim=1).sum())
+    if no_of_empty:
+        print(f"warning: {no_of_empty} of {len(reviews)} reviews hold no known word: zeros for them", file=sys.stderr)
+    return means

@@ -1,0 +1,102 @@
+"""Makes a model compute with its rows of a shared batch what one process would with all of it.
+
+Batch norm takes the figures of the whole batch, dropout its own rows of the whole batch's mask, and the gradients are
+those of the whole batch's loss.
+"""
+
+import functools
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from common.distributed import processes
+
+
+def share_batches(model):
+    """Makes `model`, whose `forward` gives (mean loss, …), train on batches that `processes.shared_batch` shares out.
+
+    Batch norm and dropout of PyTorch become those below (nn.SyncBatchNorm needs GPUs). A layer of our own has a method
+    for it, `normalise` of batch norm or `draw_mask` of dropout: another is put in its place. After `loss.backward()`
+    the gradients are those of the whole batch.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.__class__ = SharedDropout
+        elif type(layer) is nn.BatchNorm1d:
+            layer.__class__ = SharedBatchNorm
+        elif hasattr(layer, "normalise"):
+            layer.normalise = functools.partial(normalise, eps=layer.eps)
+        elif hasattr(layer, "draw_mask"):
+            layer.draw_mask = functools.partial(_draw_own_rows, layer.draw_mask)
+    model.register_forward_hook(_weigh_loss)
+    GradientSums(model.parameters())
+
+
+def _weigh_loss(model, inputs, outputs):
+    """Of the batch's mean loss, the mean over a process's own rows counts by their share."""
+    loss = outputs[0]
+    if loss.requires_grad:
+        loss.register_hook(lambda gradient: gradient * processes.share_of_batch())
+
+
+class GradientSums:
+    """Adds the gradients of `weights` up over all processes, each from the moment when the backward pass has made it.
+
+    One sum a tensor: DistributedDataParallel's buckets change after the first step, so that a resumed run would add in
+    another order. The backward pass ends when all sums are there.
+    """
+
+    def __init__(self, weights):
+        self._running = []
+        for weight in filter(lambda weight: weight.requires_grad, weights):
+            weight.register_post_accumulate_grad_hook(self._start)
+
+    def _start(self, weight):
+        if not self._running:
+            # as DistributedDataParallel does
+            torch.autograd.Variable._execution_engine.queue_callback(self._wait)
+        self._running.append(processes.start_adding_up(weight.grad))
+
+    def _wait(self):
+        for sum_of_gradients in self._running:
+            processes.wait_for(sum_of_gradients)
+        self._running.clear()
+
+
+def normalise(x, weight, bias, eps):
+    """x (rows, channels) normalised by the whole batch's figures; these means and unbiased variances, (channels,)."""
+    batch_size = processes.batch_size(len(x))
+    mean = processes.add_up(x.sum(dim=0, dtype=weight.dtype)) / batch_size
+    centred = x - mean
+    variance = processes.add_up(centred.square().sum(dim=0)) / batch_size
+    normed = centred * (weight * torch.rsqrt(variance + eps)) + bias
+    return normed.to(x.dtype), mean, variance * batch_size / (batch_size - 1)
+
+
+def _draw_own_rows(draw, x):
+    """`draw`, of a layer's mask for x, for as many rows as the whole batch has; this process's own of them."""
+    return processes.draw_rows(len(x), lambda n: draw(x[:1].expand(n, *x.shape[1:])))
+
+
+class SharedBatchNorm(nn.BatchNorm1d):
+    """`nn.BatchNorm1d` whose batch is that of all processes: x (rows, features) float -> the same shape."""
+
+    def forward(self, x):
+        if not self.training:
+            return super().forward(x)
+        normed, mean, variance = normalise(x, self.weight, self.bias, self.eps)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance, self.momentum)
+            self.num_batches_tracked += 1
+        return normed
+
+
+class SharedDropout(nn.Dropout):
+    """`nn.Dropout` whose mask is drawn for the batch of all processes: x (rows, features) float -> the same shape."""
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        return x * processes.draw_rows(len(x), lambda n: F.dropout(x.new_ones(n, *x.shape[1:]), self.p))

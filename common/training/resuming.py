@@ -1,0 +1,182 @@
+"""A run that is cut off goes on: what it keeps, when it saves it, and how it starts from that again."""
+
+import signal
+import sys
+
+import torch
+
+from common.distributed import processes
+from common.errors import InputError, RunInterruptedError
+from common.training.checkpoints import load_checkpoint, save_checkpoint
+from common.training.metrics import Tally
+from common.training.options import PLACES
+from common.training.results import plain_options
+
+# a resumed run may differ from the saved one in these: none changes the mathematics of a step
+FREE_OPTIONS = PLACES | {"epochs", "early_stopping", "settings"}
+
+
+class RunState:
+    """What a run needs to go on with the same result, bit for bit on a CPU: in memory, and in the file `path`.
+
+    `history` is one dict of figures an epoch. In an epoch, `rows` are the training reviews, shuffled, (reviews,) int64,
+    of which `batches_done` batches are done, with their `tally`; between two epochs `rows` is None. `best_weights` is
+    the state_dict of the best test, with `--early-stopping`.
+    """
+
+    def __init__(self, path, options, model, optimizer, scheduler, no_of_batches, device):
+        self.path = path
+        self.options = options
+        self.model = model
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.no_of_batches = no_of_batches
+        self.device = device
+        self.history = []
+        self.best_weights = None
+        self.rows = None
+        self.batches_done = 0
+        self.tally = None
+        # shuffles and crops draw from a generator of their own, so that a change of the model does not shift them
+        self.generator = torch.Generator(device).manual_seed(options.seed)
+        # when the run is done the model may have its best weights: the last ones, to go on from
+        self._last_weights = None
+
+    def place(self):
+        """The place in the running epoch, None between two; the processes find it together."""
+        if self.rows is None:
+            return None
+        return {"rows": self.rows, "batches_done": self.batches_done, "tally": self.tally.state()}
+
+    def save(self, place):
+        """Writes the file; it holds the epoch's `place`."""
+        save_checkpoint(
+            self.path,
+            {
+                "part": self.options.part,
+                "options": plain_options(self.options),
+                "history": self.history,
+                "place": place,
+                "weights": self._last_weights or self.model.state_dict(),
+                "best_weights": self.best_weights,
+                "optimizer": self.optimizer.state_dict(),
+                "generator": self.generator.get_state(),
+                "rng": torch.get_rng_state(),
+                "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+            },
+        )
+
+    def give_best_weights(self):
+        """Gives the model the weights of its best test, if there are any."""
+        if self.best_weights is not None:
+            self._last_weights = copy_of_weights(self.model)
+            self.model.load_state_dict(self.best_weights)
+
+    def resume(self):
+        """Reads the file; where there is none, says so. InputError where the run cannot go on from it."""
+        if not self.path.exists():
+            print(f"{self.path} does not exist: nothing to resume, starting anew", file=sys.stderr)
+            return
+        keys = ("options", "history", "place", "weights", "best_weights", "optimizer", "generator", "rng", "cuda_rng")
+        state = load_checkpoint(self.path, self.options.part, keys, "start anew, without --resume")
+        self._check_options(state["options"])
+        try:
+            self.model.load_state_dict(state["weights"])
+        except RuntimeError as error:
+            advice = "give the --data that it was saved with, or start without --resume"
+            raise InputError(f"the weights in {self.path} do not fit this model; {advice}") from error
+        # without early stopping, the last weights are the model
+        self.best_weights = state["best_weights"] if self.options.early_stopping else None
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history = state["history"]
+        torch.set_rng_state(state["rng"])
+        was_on_cuda = state["cuda_rng"] is not None
+        if was_on_cuda == (self.device.type == "cuda"):  # CPU and CUDA have generators of different kinds
+            self.generator.set_state(state["generator"])
+            if was_on_cuda:
+                torch.cuda.set_rng_state(state["cuda_rng"])
+        if state["place"] is not None:
+            self.rows = state["place"]["rows"].to(self.device)
+            self.batches_done = state["place"]["batches_done"]
+            self.tally = Tally(state["place"]["tally"])
+        self._set_schedule()
+
+    def _check_options(self, saved):
+        """InputError where an option that has to be the same is another one than in the `saved` ones."""
+        # None stands for the default, as does an option that the saving version did not have
+        now, then = (
+            self.options.defaults | {name: value for name, value in options.items() if value is not None}
+            for options in (plain_options(self.options), saved)
+        )
+        # a cycle of the learning rate ends with the last epoch
+        free = FREE_OPTIONS - {"epochs"} if self.options.schedule == "one-cycle" else FREE_OPTIONS
+        changed = [name for name in now if name not in free and now[name] != then[name]]
+        if changed:
+            listed = ", ".join(f"--{name.replace('_', '-')} {then[name]}" for name in changed)
+            raise InputError(f"{self.path} was saved with {listed}; give the same, or start without --resume")
+
+    def _set_schedule(self):
+        """Sets the learning rate of the next step."""
+        steps = len(self.history) * self.no_of_batches
+        if self.rows is not None:
+            steps += self.batches_done - self.no_of_batches
+        if steps > 0:
+            # a schedule is a function of the step alone: it goes on from the step before to this one
+            place = {"last_epoch": steps - 1, "_step_count": steps + 1}
+            self.scheduler.load_state_dict(self.scheduler.state_dict() | place)
+            self.scheduler.step()
+
+
+def copy_of_weights(model):
+    """A copy of the model's state_dict."""
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+class Signals:
+    """In a `with` block, saves the state and ends the run when a user or a scheduler asks for it.
+
+    SIGTERM, SIGINT and SIGUSR1, which come before a process is killed, end the run at its next `end_if_asked()`, or, in
+    a test, at once: RunInterruptedError.
+    """
+
+    NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+    def __init__(self, state):
+        self.state = state
+        # while a test runs, the place that it started from: it changes nothing that is saved
+        self.place_of_test = None
+        self._asked = 0
+        self._before = {}
+
+    def __enter__(self):
+        self._before = {number: signal.signal(number, self._on_signal) for number in self.NUMBERS}
+
+    def __exit__(self, *error):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def end_if_asked(self):
+        """Saves the state and ends the run, if a signal came to one of the processes."""
+        asked = processes.largest(self._asked)  # meanwhile one may come, and count at the next batch
+        if asked:
+            self._asked = asked
+            self.state.save(self.state.place())
+            processes.wait_for_all()  # a launcher may kill all when the first ends
+            raise self._interruption()
+
+    def _on_signal(self, number, frame):
+        self._asked = number
+        # the other processes find the first gone when they are through with their share of the test
+        if self.place_of_test is not None and processes.rank() == 0:
+            place, self.place_of_test = self.place_of_test, None  # one more signal is not to save once more
+            self.state.save(place)
+            raise self._interruption()
+
+    def _interruption(self):
+        state = self.state
+        return RunInterruptedError(
+            f"interrupted by {signal.Signals(self._asked).name} in epoch {len(state.history) - 1}, "
+            f"after {state.batches_done} batches; "
+            f"saved in {state.path}: the same command with --resume goes on from there",
+            status=130 if self._asked == signal.SIGINT else 143,
+        )
