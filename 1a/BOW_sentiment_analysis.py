@@ -26,7 +26,7 @@ def main():
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
 
-    vocabulary = Vocabulary(options.data, options.vocab_size, options.remove_stop_words)
+    vocabulary = Vocabulary.of_options(options)
     train = load_reviews(options.data, "train", vocabulary, device)
     train, validation = hold_out(train, options.validation, options.seed)
     test = load_reviews(options.data, "test", vocabulary, device)

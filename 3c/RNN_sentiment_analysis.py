@@ -14,7 +14,7 @@ from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.errors import InputError
 from common.files import REPOSITORY
-from common.training.checkpoints import load_checkpoint, save_model
+from common.training.checkpoints import load_model_file, save_model
 from common.training.evaluation import test_pass
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
@@ -28,8 +28,7 @@ def load_language_model(model, hyperparameters, vocabulary, path):
 
     InputError where that one has another size, number of layers or vocabulary.
     """
-    keys = ("hyperparameters", "state_dict", "vocabulary")
-    language_model = load_checkpoint(path, "3a", keys, "run 3a/train_language_model.py first")
+    language_model = load_model_file(path, "3a", "train_language_model.py")
     for name in ("vocab_size", "no_of_hidden_units", "no_of_layers"):
         theirs, ours = language_model["hyperparameters"][name], hyperparameters[name]
         if theirs != ours:
@@ -64,7 +63,7 @@ def main():
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
 
-    vocabulary = Vocabulary(options.data, options.vocab_size, options.remove_stop_words)
+    vocabulary = Vocabulary.of_options(options)
     train = load_reviews(options.data, "train", vocabulary, device)
     train, validation = hold_out(train, options.validation, options.seed)
     test = load_reviews(options.data, "test", vocabulary, device)

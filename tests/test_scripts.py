@@ -82,7 +82,7 @@ def test_messages_go_to_standard_error(part, trained, model_of):
 def test_training_leaves_its_files(part, trained, model_of):
     folder, model = model_of(part).parent, model_of(part).name
     scripts = {path.name for path in folder.glob("*.py")} | {"__pycache__"}
-    left = {model, model.replace(".model", ".state"), "data.npy", "run.json"}
+    left = {model, model.replace(".model", ".state"), "data.npy", "log.csv", "run.json"}
     assert {path.name for path in folder.iterdir()} - scripts == left
 
     training, tests = printed_epochs(part, trained[part].stdout)
@@ -170,7 +170,7 @@ def test_defaults_are_the_handouts(part, monkeypatch):
     text = succeed(run_here(f"{part}/{PARTS[part][0]}", "--help")).stdout
     defaults = dict(re.findall(r"^ +--([\w-]+) [^\n]*(?:\n {9,})?[^\n]*\(default: ([^)]*)\)$", text, re.MULTILINE))
     common = {"batch-size": "200", "hidden-units": "500", "optimizer": "adam", "device": "auto", "seed": "0"}
-    common |= {"precision": "tf32 on CUDA, fp32 on the CPU"}
+    common |= {"precision": "tf32 on CUDA, fp32 on the CPU", "schedule": "constant"}
     common |= {"lr": "adam 0.001, sgd 0.01", "output": "the part's directory", "trial": "default"}
     defaults = {name: value for name, value in defaults.items() if str(REPO) not in value}
     assert defaults == {**common, **HANDOUT_DEFAULTS[part]}

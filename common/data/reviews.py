@@ -1,6 +1,7 @@
 """Reads preprocessed_data/: token ids and labels, dictionaries, GloVe vectors."""
 
 import hashlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -159,6 +160,19 @@ class Vocabulary:
             from common.data.tokenizing import load_stop_words  # the only need of NLTK in training
 
             self.stop_ids = np.flatnonzero(np.isin(self.words, load_stop_words(data))) + 1
+
+    @classmethod
+    def of_options(cls, options, glove=False):
+        """The vocabulary of a training: of the chosen size, else of the default one or, where it is smaller, the
+        dictionary's."""
+        size = options.vocab_size
+        usual = options.defaults["vocab_size"]
+        if size is None and usual is not None:
+            no_of_words = len(load_dictionary(options.data, glove))
+            if no_of_words < usual:
+                print(f"the dictionary in {options.data} has {no_of_words} words: all are kept", file=sys.stderr)
+            size = min(usual, no_of_words)
+        return cls(options.data, size, options.remove_stop_words, glove)
 
     @classmethod
     def of_model(cls, data, description, glove=False):

@@ -59,13 +59,24 @@ def save_model(path, part, model, hyperparameters, vocabulary):
     print(f"saved {path}", file=sys.stderr)
 
 
+def load_model_file(path, part, script):
+    """The dict that `save_model` wrote for `part`; `script`, the part's train script, makes one.
+
+    InputError as of `load_checkpoint`, and where the weights are not numbers.
+    """
+    keys = ("hyperparameters", "state_dict", "vocabulary")
+    saved = load_checkpoint(path, part, keys, f"run {part}/{script} first")
+    if not all(weight.isfinite().all() for weight in saved["state_dict"].values()):
+        raise InputError(f"{path} holds weights that are not numbers: its training ran away; run {part}/{script} again")
+    return saved
+
+
 def load_model(path, part, model_class, script):
     """A trained model, on the CPU, and the description of its `Vocabulary`.
 
     InputError where `path` holds no model of this part, or none yet: the train script `script` makes one.
     """
-    keys = ("hyperparameters", "state_dict", "vocabulary")
-    saved = load_checkpoint(path, part, keys, f"run {part}/{script} first")
+    saved = load_model_file(path, part, script)
     try:
         model = model_class(**saved["hyperparameters"])
         model.load_state_dict(saved["state_dict"])

@@ -82,7 +82,7 @@ def _add_common_options(parser, batch_size):
 def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_drop_epoch=None):
     """A parser with the options of every train script; the arguments are the handout's settings of the part.
 
-    A `vocab_size` of None stands for the whole dictionary.
+    A `vocab_size` of None stands for the whole dictionary; of a smaller one, the default is all of it too.
     """
     parser = OptionParser(description)
     _add_common_options(parser, batch_size=200)
@@ -116,7 +116,9 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
         metavar="N",
         help="stop after N tests (on the held-out reviews, with --validation) without a better accuracy",
     )
-    add("--vocab-size", type=positive_int, default=vocab_size, metavar="N", help="most frequent words kept")
+    usual = f"all of a smaller dictionary (default: {vocab_size})" if vocab_size else "all by default"
+    add("--vocab-size", type=positive_int, metavar="N", help=f"most frequent words kept; {usual}")
+    parser.usual_vocab_size = vocab_size
     add("--hidden-units", type=positive_int, default=500, metavar="N", help="units of each hidden layer")
     add("--dropout", type=probability, default=dropout, metavar="P", help="share of units dropped; 0: none")
     add("--remove-stop-words", action="store_true", help="make NLTK's English stop words unknown")
@@ -220,6 +222,7 @@ def parse_training_options(parser, script):
     options = parser.parse_args()
     options.settings = _settings(parser, options)
     options.defaults = {name: parser.get_default(name) for name in vars(options)}
+    options.defaults["vocab_size"] = parser.usual_vocab_size
     part_directory = Path(script).resolve().parent
     options.part = part_directory.name
     if options.lr is None:

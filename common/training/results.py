@@ -1,5 +1,7 @@
-"""What a run leaves behind for the results sheet: data.npy and run.json."""
+"""What a run leaves behind: data.npy, log.csv and, for the results sheet, run.json."""
 
+import csv
+import io
 import json
 from datetime import UTC, datetime
 
@@ -9,17 +11,32 @@ import torch
 from common.distributed.processes import count
 from common.files import new_file, npy_bytes
 
+# log.csv has these figures of each epoch
+LOG_COLUMNS = (
+    "learning_rate",
+    *(f"{split}_{figure}" for split in ("train", "validation", "test") for figure in ("loss", "accuracy")),
+    "train_seconds",
+)
+
 
 def write_results(options, device, no_of_weights, history, finished):
-    """Writes `data.npy` and `run.json` into the run's folder.
+    """Writes `data.npy`, `log.csv` and `run.json` into the run's folder.
 
-    `history` is one dict an epoch with "train_loss", "train_accuracy", "train_seconds" and, where the epoch had a
-    test, "test_loss", "test_accuracy", "test_seconds". `data.npy` is the handout's array (3, epochs) float64 of
-    train loss, train accuracy and test accuracy, NaN where there was no test; accuracies are shares of 1.
+    `history` is one dict an epoch with "learning_rate", "train_loss", "train_accuracy", "train_seconds" and, where the
+    epoch had a test, "test_loss", "test_accuracy", "test_seconds", or the same of "validation". `data.npy` is the
+    handout's array (3, epochs) float64 of train loss, train accuracy and test accuracy, NaN where there was no test;
+    accuracies are shares of 1.
     """
     rows = ("train_loss", "train_accuracy", "test_accuracy")
     with new_file(options.output / "data.npy") as file:
         file.write(npy_bytes(np.array([[epoch.get(row, np.nan) for epoch in history] for row in rows])))
+    log = io.StringIO()
+    writer = csv.writer(log)
+    writer.writerow(["epoch", *(column.replace("_", " ") for column in LOG_COLUMNS)])
+    for number, epoch in enumerate(history):
+        writer.writerow([number, *(epoch.get(column, "") for column in LOG_COLUMNS)])
+    with new_file(options.output / "log.csv") as file:
+        file.write(log.getvalue().encode())
     run = {
         "part": options.part,
         "trial": options.trial,
