@@ -124,6 +124,30 @@ def test_trials_are_compared(results):
     assert line.endswith("| a \\| remark |")
 
 
+def test_what_is_chosen_on_the_reviews_held_out(results):
+    """Trials of a part whose best epochs and best trial are not those of the test."""
+    for trial, validation, test in (("one", [0.8, 0.9, 0.7], 0.85), ("other", [0.7, 0.8, 0.8], 0.95)):
+        epochs = [{**ONE_EPOCH, "validation_accuracy": share, "validation_loss": 0.5} for share in validation]
+        epochs[1] |= {"test_accuracy": test, "test_loss": 0.4}
+        folder = add_trial(results, "2b", trial, epochs=epochs)
+        (folder / "test.txt").write_text(f"400 {100 * test} 0.3000 4.0000\n")
+    sheet(results)
+    found = rows(results)
+    assert [found["2b", trial]["chosen on"] for trial in ("default", "one", "other")] == ["test", *["validation"] * 2]
+    one = found["2b", "one"]
+    assert (one["validation accuracy"], one["best test accuracy"], one["after epoch"]) == ("70.00", "85.00", "2")
+    # the default run held nothing out, so all are compared by the test
+    assert found["2b", "other"]["best of the part"] == "best"
+    text = (results / "jobs" / "results" / "results.md").read_text()
+    assert len([line for line in text.splitlines() if line.startswith("| trial ") and "| validation |" in line]) == 1
+
+    shutil.rmtree(results / "2b" / "trials" / "other")
+    add_trial(results, "2b", "other", epochs=[{**ONE_EPOCH, "validation_accuracy": 0.8, "test_accuracy": 0.95}])
+    (results / "2b" / "run.json").unlink()
+    sheet(results)
+    assert rows(results)["2b", "one"]["best of the part"] == "best"
+
+
 def test_what_is_not_whole_is_named(results):
     (add_trial(results, "1a", "running", finished=False) / "test.txt").unlink()
     (add_trial(results, "1a", "untested") / "test.txt").unlink()

@@ -133,7 +133,7 @@ def test_a_trial_has_a_folder_of_its_own(tree, trained, model_of):
     options = [*TINY["1a"].split(), "--epochs", 1, "--trial", "two-layers", "--hidden-layers", 2, "--note", "deeper"]
     succeed(run_script("1a/BOW_sentiment_analysis.py", *options, cwd=tree))
     folder = tree / "1a" / "trials" / "two-layers"
-    assert {path.name for path in folder.iterdir()} == {"BOW.model", "BOW.state", "data.npy", "run.json"}
+    assert {path.name for path in folder.iterdir()} == {"BOW.model", "BOW.state", "data.npy", "log.csv", "run.json"}
     run = json.loads((folder / "run.json").read_text())
     assert (run["trial"], run["note"]) == ("two-layers", "deeper")
     assert model_of("1a").read_bytes() == before

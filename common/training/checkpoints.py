@@ -66,7 +66,8 @@ def load_model_file(path, part, script):
     """
     keys = ("hyperparameters", "state_dict", "vocabulary")
     saved = load_checkpoint(path, part, keys, f"run {part}/{script} first")
-    if not all(weight.isfinite().all() for weight in saved["state_dict"].values()):
+    weights = [weight for weight in saved["state_dict"].values() if isinstance(weight, torch.Tensor)]
+    if not all(weight.isfinite().all() for weight in weights):
         raise InputError(f"{path} holds weights that are not numbers: its training ran away; run {part}/{script} again")
     return saved
 

@@ -17,7 +17,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import LogFormatter
 
 LANDSCAPE = (11.7, 8.3)  # A4, inches
-TRAIN, TEST = "tab:blue", "tab:orange"
+TRAIN, VALIDATION, TEST = "tab:blue", "tab:green", "tab:orange"
 TRIALS_ON_A_PAGE = 4
 # of the pages, in points
 PAGE_POINTS = 72 * LANDSCAPE[0], 72 * LANDSCAPE[1]
@@ -90,6 +90,10 @@ def _learning_curves(runs):
         _curve(accuracy, run, "test_accuracy", "test", TEST, lambda share: 100 * share)
         _curve(loss, run, "train_loss", "training", TRAIN)
         _curve(loss, run, "test_loss", "test", TEST)
+        if run.last("validation_loss") is not None:
+            _curve(accuracy, run, "validation_accuracy", "validation", VALIDATION, lambda share: 100 * share)
+            _curve(loss, run, "validation_loss", "validation", VALIDATION)
+            accuracy.legend()
         accuracy.set_ylabel("accuracy, %")
         loss.set_ylabel("loss")
         for panel in (accuracy, loss):
@@ -132,6 +136,8 @@ def _perplexity(runs):
         label = "" if len(runs) == 1 else f"{run.trial}, "
         _curve(axes, run, "train_loss", f"{label}training", TRAIN, _perplexity_of)
         _curve(axes, run, "test_loss", f"{label}test", TEST, _perplexity_of)
+        if run.last("validation_loss") is not None:
+            _curve(axes, run, "validation_loss", f"{label}validation", VALIDATION, _perplexity_of)
     axes.set(title="3a: perplexity of the language model", xlabel="epoch", ylabel="perplexity", yscale="log")
     _number_epochs(axes)
     # 200, not a power of ten

@@ -52,15 +52,18 @@ class Run(NamedTuple):
         """The last epoch's figure of that name that there is, or None."""
         return next((epoch[name] for epoch in reversed(self.epochs) if name in epoch), None)
 
+    def chosen_on(self):
+        """On which reviews the best epoch was chosen: those held out, "validation", or else "test"."""
+        return "validation" if self.last("validation_accuracy") is not None else "test"
+
     def best_epoch(self):
-        """The number of the epoch, from 1, with the best test accuracy, and the accuracy; None without any test."""
-        accuracies = [
-            (epoch["test_accuracy"], -number) for number, epoch in enumerate(self.epochs, 1) if "test_accuracy" in epoch
-        ]
-        if not accuracies:
+        """The number of the epoch, from 1, with the best accuracy where epochs are chosen, and its figures; or None."""
+        name = f"{self.chosen_on()}_accuracy"
+        tested = {number: epoch for number, epoch in enumerate(self.epochs, 1) if name in epoch}
+        if not tested:
             return None
-        accuracy, number = max(accuracies)
-        return -number, accuracy
+        number = max(tested, key=lambda number: tested[number][name])
+        return number, tested[number]
 
     def by_length(self):
         """The accuracies of the test script as text: a dict from length."""
@@ -70,8 +73,13 @@ class Run(NamedTuple):
         """The `Tested` with the best accuracy, or None."""
         return max(self.tested, key=lambda tested: tested.accuracy, default=None)
 
-    def accuracy(self):
-        """The accuracy in percent by which trials are compared: the best of the test script, else the last test's."""
+    def accuracy(self, on):
+        """The accuracy in percent by which trials are compared, `on` "validation" or "test", or None.
+
+        The best one on the reviews held out; in tests the best of the test script, else the last one's.
+        """
+        if on == "validation":
+            return 100 * self.best_epoch()[1]["validation_accuracy"]
         best = self.best_length()
         if best is not None:
             return best.accuracy
@@ -169,9 +177,11 @@ def percent(share):
 def rows_of(runs):
     """The sheet's rows, a list of dicts from column to text, one a run."""
     best = {}
-    for run in runs:
-        if run.accuracy() is not None and run.accuracy() > best.get(run.part, (-1, None))[0]:
-            best[run.part] = run.accuracy(), run
+    for part in dict.fromkeys(run.part for run in runs):
+        of_part = [run for run in runs if run.part == part]
+        on = "validation" if all(run.chosen_on() == "validation" for run in of_part) else "test"
+        compared = [run for run in of_part if run.accuracy(on) is not None]
+        best[part] = max(compared, key=lambda run: run.accuracy(on), default=None)
     rows = []
     for run in runs:
         best_epoch, best_length = run.best_epoch(), run.best_length()
@@ -181,15 +191,17 @@ def rows_of(runs):
             {
                 "part": run.part,
                 "trial": run.trial,
-                "best of the part": "best" if best.get(run.part, (0, None))[1] is run else "",
+                "best of the part": "best" if best[run.part] is run else "",
                 "settings": run.settings,
                 "epochs": str(len(run.epochs)),
                 "train accuracy": percent(run.last("train_accuracy")),
                 "train loss": "" if not run.epochs else f"{run.last('train_loss'):.4f}",
+                "validation accuracy": percent(run.last("validation_accuracy")),
                 "test accuracy": percent(run.last("test_accuracy")),
                 "test loss": "" if loss is None else f"{loss:.4f}",
-                "best test accuracy": "" if best_epoch is None else percent(best_epoch[1]),
+                "best test accuracy": "" if best_epoch is None else percent(best_epoch[1].get("test_accuracy")),
                 "after epoch": "" if best_epoch is None else str(best_epoch[0]),
+                "chosen on": "" if best_epoch is None else run.chosen_on(),
                 "test script": "" if best_length is None else f"{best_length.accuracy:.2f}",
                 "at length": str(best_length.length) if best_length and best_length.length else "",
                 "perplexity": f"{best_length.perplexity:.2f}" if best_length and best_length.perplexity else "",
@@ -227,15 +239,19 @@ COLUMNS = {
     "settings": "settings",
     "epochs": "epochs",
     "train accuracy": "train",
+    "validation accuracy": "validation",
     "test accuracy": "test",
     "best test accuracy": "best test",
     "after epoch": "after epoch",
+    "chosen on": "chosen on",
 }
 
 
-INTRODUCTION = """Accuracies in percent. After the last epoch: in training (train), in the train script's test (test).
-The best of these tests, and after how many epochs it was (best test). The best that the part's test script printed, and
-at which length of crops (test script). The best trial of each part, by the test script, is marked.
+INTRODUCTION = """Accuracies in percent. After the last epoch: in training (train), on the reviews held out (validation), in the
+train script's test (test). The test of the best epoch (best test), after how many epochs it was, and whether it was
+chosen on the reviews held out or on the test reviews themselves (chosen on). The best that the part's test script
+printed, and at which length of crops (test script). The best trial of each part is marked: the best on the reviews held
+out where all its trials have some, else the best of the test script.
 """
 
 
@@ -260,6 +276,10 @@ def part_tables(rows, runs):
                 filter(None, (row["best of the part"], row["state"], row["what it shows"], row["note"]))
             )
             table.append([*(row[column] for column in COLUMNS), script, row["handout"], remarks])
+        if not any(row["validation accuracy"] for row, _ in of_part):
+            unused = header.index("validation")
+            for line in (header, *table):
+                del line[unused]
         yield f"{part}: {title}", header, table
         lengths = lengths_of(run for _, run in of_part)
         if lengths:
