@@ -245,7 +245,8 @@ def test_the_submission(results, tmp_path):
         "README.md",
         "requirements.txt",
         "preprocess_data.py",
-        "common/training.py",
+        "common/training/loop.py",
+        "common/data/sample.toml",
         "jobs/1a.pbs",
         "jobs/trials.csv",
     }

@@ -247,11 +247,11 @@ COLUMNS = {
 }
 
 
-INTRODUCTION = """Accuracies in percent. After the last epoch: in training (train), on the reviews held out (validation), in
-the train script's test (test). The test of the best epoch (best test), after how many epochs it was, and whether it was
-chosen on the reviews held out or on the test reviews themselves (chosen on). The best that the part's test script
-printed, and at which length of crops (test script). The best trial of each part is marked: the best on the reviews held
-out where all its trials have some, else the best of the test script.
+INTRODUCTION = """Accuracies in percent. After the last epoch: in training (train), on the reviews held out (validation)
+and in the train script's test (test). The test of the best epoch (best test), after how many epochs it was, and whether
+it was chosen on the reviews held out or on the test reviews themselves (chosen on). The best that the part's test
+script printed, and at which length of crops (test script). The best trial of each part is marked: the best on the
+reviews held out where all its trials have some, else the best of the test script.
 """
 
 
