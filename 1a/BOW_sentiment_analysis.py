@@ -50,7 +50,7 @@ def main():
         with autocast:
             return test_pass(model, batches)
 
-    training = Training(options, "BOW.state", model, optimizer, scheduler, len(train), device)
+    training = Training(options, "BOW.state", model, optimizer, scheduler, train, vocabulary, device)
     for _ in training.epochs():
         model.train()
         tally = training.tally()

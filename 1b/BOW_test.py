@@ -14,14 +14,15 @@ from common.distributed.ending import run_script
 from common.training.checkpoints import load_model
 from common.training.evaluation import test_pass
 from common.training.metrics import figures_line
-from common.training.options import add_review_option, testing_options
-from common.training.prediction import own_review, verdict
+from common.training.options import add_review_option, add_reviews_option, parse_testing_options, testing_options
+from common.training.prediction import own_review, own_reviews, print_verdicts, probability_positive, verdict
 
 
 def main():
     parser = testing_options(__doc__, model=Path(__file__).resolve().parent / "BOW.model")
     add_review_option(parser)
-    options = parser.parse_args()
+    add_reviews_option(parser)
+    options = parse_testing_options(parser)
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
 
@@ -34,6 +35,14 @@ def main():
         review = own_review(options.review, options.data, vocabulary, device)
         with autocast:
             print(verdict(model, mean_embeddings(review, embeddings)))
+        return
+
+    if options.reviews is not None:
+        names, reviews = own_reviews(options.reviews, options.data, vocabulary, device)
+        with autocast:
+            print_verdicts(
+                names, reviews, lambda known: probability_positive(model, mean_embeddings(known, embeddings))
+            )
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)

@@ -15,7 +15,7 @@ from common.errors import InputError
 from common.training.checkpoints import load_model
 from common.training.evaluation import language_test_pass
 from common.training.metrics import figures_line
-from common.training.options import add_review_option, testing_options
+from common.training.options import add_review_option, parse_testing_options, testing_options
 from common.training.prediction import own_review
 
 
@@ -23,7 +23,7 @@ def main():
     model_file = Path(__file__).resolve().parent / "language.model"
     parser = testing_options(__doc__, model=model_file, lengths=list(range(50, 501, 50)))
     add_review_option(parser)
-    options = parser.parse_args()
+    options = parse_testing_options(parser)
     if min(options.lengths) < 2:
         raise InputError("--lengths: a language model needs crops of 2 tokens or more")
     device = choose_device(options.device)

@@ -51,7 +51,7 @@ def main():
         with autocast:
             return language_test_pass(model, batches)
 
-    training = Training(options, "language.state", model, optimizer, scheduler, len(train), device)
+    training = Training(options, "language.state", model, optimizer, scheduler, train, vocabulary, device)
     for _ in training.epochs():
         model.train()
         tally = training.tally()

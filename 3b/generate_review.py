@@ -19,7 +19,7 @@ from common.distributed.ending import run_script
 from common.errors import InputError
 from common.files import REPOSITORY
 from common.training.checkpoints import load_model
-from common.training.options import positive_float, positive_int, testing_options
+from common.training.options import parse_testing_options, positive_float, positive_int, testing_options
 from common.training.prediction import verdict
 
 
@@ -77,7 +77,7 @@ def main():
     add("--count", type=positive_int, default=1, metavar="N", help="reviews of each prime")
     add("--raw", action="store_true", help="print the tokens as the model sees them, with spaces between")
     add("--score", type=Path, metavar="FILE", help="a model of part 3c, whose verdict comes before each review")
-    options = parser.parse_args()
+    options = parse_testing_options(parser)
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
 
@@ -96,7 +96,7 @@ def main():
         tokens = tokenize(text)
         if not tokens:
             raise InputError("--prime holds no words")
-        primes += [vocabulary.review_of(tokens, "cpu").ids.tolist()] * options.count
+        primes += [vocabulary.reviews_of([tokens], "cpu").ids.tolist()] * options.count
 
     for group, temperature in enumerate(options.temperature):
         if group > 0:
@@ -112,7 +112,7 @@ def main():
                     tokens = [vocabulary.words[token - 1] if token else "<unk>" for token in review]
                     line = " ".join(tokens) if options.raw else detokenize(tokens)
                     if options.score is not None:
-                        scored = sentiment_vocabulary.review_of(tokens, device)
+                        scored = sentiment_vocabulary.reviews_of([tokens], device)
                         line = f"{verdict(sentiment_model, scored.ids[None].long())}  {line}"
                     print(line, flush=True)
 

@@ -94,7 +94,7 @@ def main():
         with autocast:
             return test_pass(model, batches)
 
-    training = Training(options, "rnn.state", model, optimizer, scheduler, len(train), device)
+    training = Training(options, "rnn.state", model, optimizer, scheduler, train, vocabulary, device)
     for _ in training.epochs():
         model.train()
         tally = training.tally()

@@ -14,16 +14,30 @@ from common.distributed.ending import run_script
 from common.training.checkpoints import load_model
 from common.training.evaluation import test_pass
 from common.training.metrics import figures_line
-from common.training.options import add_review_option, add_whole_option, testing_options
-from common.training.prediction import influential_words, own_review, verdict
+from common.training.options import (
+    add_review_option,
+    add_reviews_option,
+    add_whole_option,
+    parse_testing_options,
+    testing_options,
+)
+from common.training.prediction import (
+    influential_words,
+    own_review,
+    own_reviews,
+    print_verdicts,
+    probabilities_of_whole,
+    verdict,
+)
 
 
 def main():
     model_file = Path(__file__).resolve().parent / "rnn.model"
     parser = testing_options(__doc__, model=model_file, lengths=list(range(50, 501, 50)))
     add_review_option(parser)
+    add_reviews_option(parser)
     add_whole_option(parser)
-    options = parser.parse_args()
+    options = parse_testing_options(parser)
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
 
@@ -38,6 +52,12 @@ def main():
             print(verdict(model, ids[None]), flush=True)
             for word, change in influential_words(model, ids, vocabulary):
                 print(f"{change:+.4f} {word}")
+        return
+
+    if options.reviews is not None:
+        names, reviews = own_reviews(options.reviews, options.data, vocabulary, device)
+        with autocast:
+            print_verdicts(names, reviews, lambda known: probabilities_of_whole(model, known, options.batch_size))
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)

@@ -3,6 +3,7 @@
 import fcntl
 import io
 import os
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,11 +15,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def make_directory(path):
-    """Makes the folder `path` and its parents. InputError where that cannot be done."""
+    """Makes the folder `path` and its parents. InputError where that cannot be done, or nothing be written into it."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {path}: {error.strerror}") from error
+    try:
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise InputError(f"cannot write into the folder {path}: {error.strerror}") from error
 
 
 @contextmanager

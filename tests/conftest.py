@@ -75,7 +75,7 @@ def run_here(script, *arguments, stdin=""):
     with (
         mock.patch.object(sys, "argv", [script, *map(str, arguments)]),
         mock.patch.object(sys, "path", [str((REPO / script).parent), *sys.path]),
-        mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
         mock.patch.object(nltk.data, "path", []),
         mock.patch.dict(os.environ, ENVIRONMENT),
         warnings.catch_warnings(),

@@ -157,15 +157,26 @@ def test_an_empty_review_on_standard_input(sample_data, model_of):
     refused(run_here(TEST_SCRIPT["1a"], *options, stdin="\n"), "--review")
 
 
-def test_a_review_that_is_not_utf_8(sample_data, model_of):
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+@pytest.mark.parametrize("environment", [{"PYTHONUTF8": "1"}, {"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0"}])
+def test_a_review_that_is_not_utf_8(encoding, environment, sample_data, model_of):
     done = subprocess.run(
         [sys.executable, TEST_SCRIPT["1a"], "--data", sample_data, "--model", model_of("1a"), "--review", "-"],
-        input="très bien".encode("latin-1"),
+        input="très bien".encode(encoding),
         capture_output=True,
-        env={**os.environ, **ENVIRONMENT, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:strict"},
+        env={**os.environ, **ENVIRONMENT, **environment},
     )
     done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
     refused(done, "standard input", "UTF-8")
+
+
+@pytest.mark.parametrize("part", ["1a", "2a", "3a"])
+def test_a_review_without_a_known_word_has_no_verdict(part, refused_test):
+    refused_test(TEST_SCRIPT[part], "no word that the model knows", options=["--review", "这部电影很好看 真的"])
+
+
+def test_a_review_that_begins_with_a_dash(refused_test):
+    refused_test(TEST_SCRIPT["1a"], '--review="-10/10"', options=["--review", "-10/10"])
 
 
 def test_a_review_of_one_word_has_no_word_to_predict(refused_test):

@@ -1,14 +1,18 @@
 """A user's own words: the probability of reviews, the verdict, and the words that moved it most."""
 
+import csv
 import math
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 import torch.nn as nn
-from conftest import PARTS, run_here, succeed
+from conftest import ENVIRONMENT, PARTS, REPO, refused, run_here, run_script, succeed
 from twins import load_file
 
 from common.data.batches import bags_of
@@ -159,7 +163,7 @@ def test_unknown_words_stay_in_the_review(vocabulary):
 
 def test_stop_words_are_unknown(vocabulary):
     vocabulary.stop_ids = np.array([2])
-    review = vocabulary.review_of(["word1", "word2", "elsewhere", "word3"], "cpu")
+    review = vocabulary.reviews_of([["word1", "word2", "elsewhere", "word3"]], "cpu")
     assert {word for word, _ in influential_words(Recorder(), review.ids.long(), vocabulary)} == {"word1", "word3"}
 
 
@@ -222,3 +226,99 @@ def test_the_scripts_print_one_line_where_nothing_can_be_left_out(part, review, 
 @pytest.mark.parametrize("part", ["1a", "1b"])
 def test_bags_of_words_print_one_line(part, model_of, sample_data):
     assert answer(part, model_of, sample_data, "a great film and a great cast")[1] == []
+
+
+# ------------------------------------------------------------------------------------- how people's text is written
+
+
+def score(part, model_of, sample_data, *options, **more):
+    options = ["--data", sample_data, "--model", model_of(part), "--device", "cpu", *options]
+    return succeed(run_here(f"{part}/{PARTS[part][1]}", *options, **more)).stdout
+
+
+WRITTEN = [
+    ("it wasn't a good film", "it wasn\u2019t a good film"),
+    ("it wasn't a good film", "\ufeffit wasn't a good film"),
+    ('a "great" story, a great cast', "a \u201cgreat\u201d story, a great cast"),
+    ("a great cast... but a dull story", "a great cast\u2026 but a dull story"),
+    ("a great cast -- but a dull story", "a great cast \u2014 but a dull story"),
+    ("a great cast", "a\u00a0great cast"),
+]
+
+
+@pytest.mark.parametrize(("straight", "written"), WRITTEN)
+def test_text_as_phones_and_word_processors_write_it(straight, written, model_of, sample_data):
+    expected = score("2a", model_of, sample_data, "--review", straight)
+    assert score("2a", model_of, sample_data, "--review", written) == expected
+    assert score("2a", model_of, sample_data, "--review", "-", stdin=written) == expected
+
+
+# -------------------------------------------------------------------------------------------- many reviews at once
+
+TEXTS = [
+    "I loved it. Great music, a wonderful cast and an excellent story.",
+    "I hated it. Terrible music and a wooden cast.",
+    "",
+    "这部电影",
+    "great, " * 300,
+    "It wasn\u2019t good.",
+]
+
+
+def table(stdout):
+    return list(csv.reader(stdout.splitlines()))
+
+
+@pytest.mark.parametrize("part", ["1a", "1b", "2a", "2b", "3c"])
+def test_a_file_of_reviews(part, model_of, sample_data, tmp_path):
+    (tmp_path / "reviews.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8-sig")
+    rows = table(score(part, model_of, sample_data, "--reviews", tmp_path / "reviews.txt", "--batch-size", 3))
+    assert rows[0] == ["review", "probability", "verdict"]
+    assert [row[0] for row in rows[1:]] == ["1", "2", "3", "4", "5", "6"]
+    for text, (_, probability, word) in zip(TEXTS, rows[1:], strict=True):
+        if text in TEXTS[2:4]:
+            assert (probability, word) == ("", "no known word")
+        else:
+            alone = score(part, model_of, sample_data, "--review", text).splitlines()[0].split()
+            assert float(probability) == pytest.approx(float(alone[0]), abs=2e-4)
+            assert word == alone[1]
+
+
+def test_a_folder_of_reviews(model_of, sample_data, tmp_path):
+    for number, text in enumerate(TEXTS[:2]):
+        (tmp_path / f"{number}.txt").write_text(text + "\n\nIt goes on.\n")
+    (tmp_path / "notes.md").write_text("no review")
+    rows = table(score("1a", model_of, sample_data, "--reviews", tmp_path))
+    assert [row[0] for row in rows] == ["review", "0.txt", "1.txt"]
+
+
+@pytest.mark.parametrize("content", [None, b"", "très".encode("latin-1")])
+def test_reviews_that_cannot_be_read(content, model_of, sample_data, tmp_path):
+    if content is not None:
+        (tmp_path / "reviews.txt").write_bytes(content)
+    options = ["--data", sample_data, "--model", model_of("1a"), "--reviews", tmp_path / "reviews.txt"]
+    refused(run_here("1a/BOW_test.py", *options), tmp_path / "reviews.txt")
+
+
+def test_the_model_of_a_trial(tree, trained):
+    folder = tree / "1a" / "trials" / "scored"
+    folder.mkdir(parents=True)
+    refused(run_script("1a/BOW_test.py", "--trial", "scored", cwd=tree), folder / "BOW.model", "first")
+    (folder / "BOW.model").write_bytes((tree / "1a" / "BOW.model").read_bytes())
+    done = succeed(run_script("1a/BOW_test.py", "--trial", "scored", "--review", "a great film", cwd=tree))
+    assert done.stdout.split()[1] in ("positive", "negative")
+
+
+def test_output_for_a_terminal_that_is_not_utf_8(model_of, sample_data):
+    # a word of the dictionary that ASCII lacks
+    options = ["--data", sample_data, "--model", model_of("3a"), "--prime", "a clichéd film", "--length", 3]
+    words = np.load(sample_data / "imdb_dictionary.npy").tolist()
+    assert words.index("clichéd") < 500
+    done = subprocess.run(
+        [sys.executable, "3b/generate_review.py", *map(str, options)],
+        cwd=REPO,
+        capture_output=True,
+        env={**os.environ, **ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"clich?d" in done.stdout

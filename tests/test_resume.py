@@ -1,5 +1,6 @@
 """Trainings that are cut off and resumed, stopped early, or run with a learning rate that drops."""
 
+import errno
 import json
 import os
 import random
@@ -30,6 +31,7 @@ from common.errors import InputError
 from common.files import sole_use
 from common.training.checkpoints import load_checkpoint
 from common.training.metrics import Tally
+from common.training.resuming import Signals
 
 
 @pytest.fixture
@@ -155,6 +157,7 @@ def signal_at(monkeypatch):
 SIGNALS = [
     ("1a", "", signal.SIGTERM, 7, "in epoch 0, after 7 batches"),
     ("1a", "", signal.SIGTERM, 20, "in epoch 0, after 20 batches"),
+    ("1a", "", signal.SIGHUP, 7, "in epoch 0, after 7 batches"),
     ("1a", "", signal.SIGUSR1, 25, "in epoch 0, after 20 batches"),  # in the test
     ("1a", "--precise-batch-norm", signal.SIGTERM, 25, "in epoch 0, after 20 batches"),
     ("1a", "", signal.SIGINT, 40, "in epoch 0, after 20 batches"),  # its last batch
@@ -174,7 +177,7 @@ SIGNALS = [
 @pytest.mark.parametrize(("part", "options", "number", "batch", "place"), SIGNALS)
 def test_a_signal_costs_no_batch(part, options, number, batch, place, run, tmp_path, signal_at, monkeypatch):
     straight = succeed(run(part, "straight", *options.split()))
-    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
+    handlers = [signal.getsignal(number) for number in Signals.NUMBERS]
     signal_at(number, batch)
     stopped = run(part, "stopped", *options.split())
     assert stopped.returncode == (130 if number == signal.SIGINT else 143)
@@ -182,7 +185,7 @@ def test_a_signal_costs_no_batch(part, options, number, batch, place, run, tmp_p
     assert stopped.stderr.splitlines()[-1].startswith(message), stopped.stderr
     assert "--resume" in stopped.stderr.splitlines()[-1]
     assert not list((tmp_path / "stopped").glob("*.model"))
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)] == handlers
+    assert [signal.getsignal(number) for number in Signals.NUMBERS] == handlers
 
     monkeypatch.undo()
     resumed = succeed(run(part, "stopped", *options.split(), "--resume"))
@@ -345,6 +348,48 @@ def test_embeddings_of_another_size_are_refused(run, sample_data, tmp_path):
     narrow = {"glove_embeddings.npy": (tmp_path / "narrow.npy").read_bytes()}
     data = data_with(tmp_path / "data", sample_data, narrow)
     refused(run("1b", "run", "--epochs", 2, "--resume", data=data), tmp_path / "run" / "BOW.state", "--data")
+
+
+@pytest.mark.parametrize("part", ["1a", "1b", "3a"])
+def test_other_reviews_are_refused(part, run, sample_data, tmp_path):
+    """As many reviews and words as before, but others."""
+    succeed(run(part, "run", "--epochs", 1))
+    glove = part == "1b"
+    name = "imdb_train_glove.txt" if glove else "imdb_train.txt"
+    lines = (sample_data / name).read_bytes().splitlines(keepends=True)
+    data = data_with(tmp_path / "reviews", sample_data, {name: b"".join([lines[1], lines[0], *lines[2:]])})
+    refused(
+        run(part, "run", "--epochs", 2, "--resume", data=data), "other reviews or words", "--data", tmp_path / "run"
+    )
+    name = "glove_dictionary.npy" if glove else "imdb_dictionary.npy"
+    words = np.load(sample_data / name)
+    with open(tmp_path / "words.npy", "wb") as file:
+        np.save(file, np.concatenate([words[1:2], words[:1], words[2:]]))
+    data = data_with(tmp_path / "words", sample_data, {name: (tmp_path / "words.npy").read_bytes()})
+    refused(run(part, "run", "--epochs", 2, "--resume", data=data), "other reviews or words")
+    # a state of before does not know
+    (path,) = (tmp_path / "run").glob("*.state")
+    saved = read_model(path)
+    del saved["data"]
+    torch.save(saved, path)
+    succeed(run(part, "run", "--epochs", 2, "--resume"))
+
+
+def test_a_folder_without_permission_is_refused_at_the_start(run, monkeypatch):
+    def refuse(**options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("common.files.tempfile.TemporaryFile", refuse)
+    refused(run("1a", "run"), "cannot write into the folder", "Permission denied")
+
+
+def test_nohup_stays_nohup(run, signal_at):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signal_at(signal.SIGHUP, 7)
+        succeed(run("1a", "run", "--epochs", 1))
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_run_on_a_gpu_goes_on_without_one(run, tmp_path):

@@ -45,14 +45,19 @@ def crop_batches(reviews, sequence_length, batch_size, seed):
 LONGEST_CROP = 500
 
 
+def shortest_first(reviews):
+    """The rows of the `reviews` by their lengths: (reviews,) int64."""
+    return reviews.lengths.argsort(stable=True)
+
+
 def whole_batches(reviews, batch_size):
     """Batches of whole reviews x (batch, time) int64, padded with 0, with their labels and lengths t, l (batch,).
 
-    Reviews of like length share a batch, the shortest first, of at most `batch_size` and less where they are long.
+    Reviews of like length share a batch, in the order of `shortest_first`, of at most `batch_size` and less where they
+    are long.
     """
     generator = torch.Generator(reviews.ids.device)  # a crop that is as long as its review leaves it no choice
-    order = reviews.lengths.argsort(stable=True)
-    for rows in tqdm(order.split(batch_size), desc="test", leave=False, disable=None):
+    for rows in tqdm(shortest_first(reviews).split(batch_size), desc="test", leave=False, disable=None):
         longest = int(reviews.lengths[rows[-1]])
         for some in rows.split(max(1, min(batch_size, batch_size * LONGEST_CROP // longest))):
             lengths = reviews.lengths[some]

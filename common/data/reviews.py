@@ -39,6 +39,11 @@ class Reviews:
     def __len__(self):
         return len(self.lengths)
 
+    def sha256(self):
+        """A number that other reviews, other ids or other labels do not have, as text."""
+        parts = (self.ids, self.lengths, self.labels)
+        return hashlib.sha256(b"".join(part.cpu().numpy().tobytes() for part in parts)).hexdigest()
+
     def take(self, rows):
         """The reviews `rows` (int64 tensor) alone."""
         lengths = self.lengths[rows]
@@ -194,12 +199,13 @@ class Vocabulary:
         new_ids[torch.from_numpy(self.stop_ids).to(ids.device)] = 0
         return new_ids.index_select(0, ids)  # which takes int32 as it is, where [ids] makes int64 of it first
 
-    def review_of(self, tokens, device):
-        """One review of a list of tokens, such as `tokenize` makes of the user's own words."""
+    def reviews_of(self, token_lists, device):
+        """`Reviews` of lists of tokens, such as `tokenize` makes of the user's own words."""
         word_to_id = {word: index for index, word in enumerate(self.words, 1)}
-        review = Reviews.of([np.array([word_to_id.get(token, 0) for token in tokens])], [-1], device)
-        review.ids = self.known_ids(review.ids)
-        return review
+        ids = [np.array([word_to_id.get(token, 0) for token in tokens], np.int32) for tokens in token_lists]
+        reviews = Reviews.of(ids, [-1] * len(ids), device)
+        reviews.ids = self.known_ids(reviews.ids)
+        return reviews
 
 
 # bytes of text that are parsed at once: their arrays stay in the cache, and threads share the blocks

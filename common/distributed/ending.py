@@ -1,5 +1,6 @@
 """How a script ends: well, or with one line on standard error and an exit status that tells why."""
 
+import io
 import re
 import sys
 
@@ -37,6 +38,8 @@ def run_script(main):
     InputError and a lack of memory end with status 2, a lost process with 1, Ctrl-C with 130, a scheduler's signal to a
     training with 143 and a closed pipe (`script | head`) with 141.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? for what it cannot
     try:
         main()
         sys.stdout.flush()

@@ -58,11 +58,13 @@ class Training:
     """One training run: everything but the step.
 
     The state for `--resume` goes to the file `state_name` in the output folder, after each epoch and when a signal ends
-    the run (`common.training.resuming`). InputError for a batch size that does not fit the `no_of_reviews` or the
-    number of processes, a folder that cannot be made or that another run uses, and a state that cannot be gone on from.
+    the run (`common.training.resuming`). `reviews` are the training reviews, in the ids of `vocabulary`. InputError for
+    a batch size that does not fit their number or that of the processes, a folder that cannot be written to or that
+    another run uses, and a state that cannot be gone on from.
     """
 
-    def __init__(self, options, state_name, model, optimizer, scheduler, no_of_reviews, device):
+    def __init__(self, options, state_name, model, optimizer, scheduler, reviews, vocabulary, device):
+        no_of_reviews = len(reviews)
         _check_batch_size(options.batch_size, no_of_reviews)
         make_directory(options.output)
         self.options = options
@@ -72,7 +74,8 @@ class Training:
         self.device = device
         no_of_batches = math.ceil(no_of_reviews / options.batch_size)
         path = options.output / state_name
-        self.state = RunState(path, options, model, optimizer, scheduler, no_of_batches, device)
+        data = {"vocabulary": vocabulary.description(), "sha256_of_reviews": reviews.sha256()}
+        self.state = RunState(path, options, model, optimizer, scheduler, data, no_of_batches, device)
         self.signals = Signals(self.state)
         if processes.count() > 1:
             share_batches(model)
@@ -242,7 +245,7 @@ class Training:
     def _check_processes_are_alike(self):
         """InputError where a process has other options or data, or has found another state than the first."""
         runs = processes.gather(
-            (plain_options(self.options), self.no_of_reviews, len(self.history), self.state.batches_done)
+            (plain_options(self.options), self.state.data, len(self.history), self.state.batches_done)
         )
         for number, run in enumerate(runs):
             if run != runs[0]:

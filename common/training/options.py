@@ -23,6 +23,8 @@ class OptionParser(argparse.ArgumentParser):
         super().__init__(description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
 
     def error(self, message):
+        if "expected one argument" in message and "--review" in message:
+            message += '; a text that begins with a dash is given as --review="-10/10"'
         raise InputError(f"{message} (see --help)")
 
 
@@ -177,11 +179,14 @@ def add_pool_option(parser):
 def testing_options(description, *, model, lengths=None, batch_size=200):
     """A parser with the options of every test script.
 
-    `model` is the model file's default place, and `lengths` the default of `--lengths` where the part has it.
+    `model` is the place of the model file of the handout's settings, and `lengths` the default of `--lengths` where the
+    part has it.
     """
     parser = OptionParser(description)
     _add_common_options(parser, batch_size)
-    parser.add_argument("--model", type=Path, default=model, metavar="FILE", help="the trained model")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="the trained model (default: that of --trial)")
+    parser.add_argument("--trial", type=trial_name, default="default", metavar="NAME", help="of the part's trials/NAME")
+    parser.model = model
     if lengths is not None:
         parser.add_argument(
             "--lengths",
@@ -194,9 +199,21 @@ def testing_options(description, *, model, lengths=None, batch_size=200):
     return parser
 
 
+def folder_of_trial(part_directory, trial):
+    """Where a trial's results go: that of "default" to the part's directory itself."""
+    return part_directory if trial == "default" else part_directory / "trials" / trial
+
+
 def add_review_option(parser):
-    """`--review` of the sentiment parts' test scripts."""
+    """`--review` of the test scripts."""
     parser.add_argument("--review", metavar="TEXT", help="score this review instead; - reads standard input")
+
+
+def add_reviews_option(parser):
+    """`--reviews` of the sentiment parts' test scripts."""
+    parser.add_argument(
+        "--reviews", type=Path, metavar="FILE", help="score these instead: one a line, or a folder of .txt files"
+    )
 
 
 def add_whole_option(parser):
@@ -232,6 +249,13 @@ def parse_training_options(parser, script):
             parser.error("--lr-drop-epoch goes with --schedule constant")
         options.lr_drop_epoch = None
     if options.output is None:
-        is_default = options.trial == "default"
-        options.output = part_directory if is_default else part_directory / "trials" / options.trial
+        options.output = folder_of_trial(part_directory, options.trial)
+    return options
+
+
+def parse_testing_options(parser):
+    """The options of a test script, with `model` filled in."""
+    options = parser.parse_args()
+    if options.model is None:
+        options.model = folder_of_trial(parser.model.parent, options.trial) / parser.model.name
     return options

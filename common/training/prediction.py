@@ -1,13 +1,26 @@
 """A user's own words as input of a trained model."""
 
+import csv
+import os
 import sys
 
 import torch
 from tqdm import tqdm
 
-from common.data.batches import Bags
+from common.data.batches import Bags, shortest_first, whole_batches
 from common.data.tokenizing import load_punkt, tokenize
 from common.errors import InputError
+
+# how phones and word processors write what the reviews of the data set hold as typewriters do
+STRAIGHT = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u02bc", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e", '"'),
+        **dict.fromkeys("\u2013\u2014", " -- "),
+        "\u2026": "...",
+        "\u00a0": " ",
+    }
+)
 
 # the largest batch of shortened reviews, as large as a training batch of part 2a: larger ones are no faster on a CPU
 ROWS = 200
@@ -15,31 +28,92 @@ TOKENS = 20_000
 
 
 def own_review(text, data, vocabulary, device):
-    """A user's own words as `Reviews` of one review; a `text` of "-" reads them from standard input."""
+    """A user's own words as `Reviews` of one review; a `text` of "-" reads them from standard input.
+
+    InputError for what is not UTF-8, holds no words, or none that the model knows: it would have no meaning.
+    """
     if text == "-":
-        try:
-            text = sys.stdin.read()
-        except UnicodeDecodeError as error:
-            raise InputError(f"--review -: standard input is not UTF-8 text ({error})") from None
+        text = _decode(sys.stdin.buffer.read(), "--review -: standard input")
+    else:
+        text = _decode(os.fsencode(text), "--review")
     load_punkt(data)
-    tokens = tokenize(text)
-    if not tokens:
+    review = vocabulary.reviews_of([tokenize(text.translate(STRAIGHT))], device)
+    if len(review.ids) == 0:
         raise InputError("--review holds no words")
-    return vocabulary.review_of(tokens, device)
+    if not review.ids.any():
+        raise InputError("--review holds no word that the model knows: write English, or choose a larger --vocab-size")
+    return review
+
+
+def _decode(content, where):
+    try:
+        return content.decode("utf-8-sig")  # with or without a byte-order mark
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} is not UTF-8 text ({error})") from None
+
+
+def own_reviews(path, data, vocabulary, device):
+    """The user's own reviews in `path`, a file with one a line, or a folder of `.txt` files: their names, `Reviews`.
+
+    The names are the numbers of the lines, from 1, or the files'. InputError where there is nothing to read.
+    """
+    try:
+        if path.is_dir():
+            files = sorted(path.glob("*.txt"))
+            texts = {file.name: _decode(file.read_bytes(), file) for file in files}
+        else:
+            lines = _decode(path.read_bytes(), path).splitlines()
+            texts = dict(enumerate(lines, 1))
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
+    if not texts:
+        raise InputError(f"{path} holds no reviews: give a file with one a line, or a folder of .txt files")
+    load_punkt(data)
+    tokens = [
+        tokenize(text.translate(STRAIGHT)) for text in tqdm(texts.values(), desc="reading", leave=False, disable=None)
+    ]
+    return list(texts), vocabulary.reviews_of(tokens, device)
+
+
+def print_verdicts(names, reviews, probabilities_of):
+    """Prints a table for a spreadsheet, a line for each of `own_reviews`.
+
+    `probabilities_of` is asked for those that hold a known word, as `Reviews`: it gives their probabilities, a list.
+    """
+    is_known = [bool(ids.any()) for ids in reviews.ids.split(reviews.lengths.tolist())]
+    known = torch.tensor(is_known, device=reviews.ids.device).nonzero()[:, 0]
+    probabilities = iter(probabilities_of(reviews.take(known)) if len(known) else [])
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(["review", "probability", "verdict"])
+    for name, has_verdict in zip(names, is_known, strict=True):
+        table.writerow([name, *(_verdict(next(probabilities)) if has_verdict else ("", "no known word"))])
 
 
 @torch.no_grad()
-def probability_positive(model, x):
+def probability_positive(model, x, *lengths):
     """What a sentiment model thinks of each review of a batch, in evaluation mode: probabilities, a list of float.
 
     x is what the model takes: token ids (batch, time) int64, vectors (batch, features) or (batch, time, features)
-    float, or `Bags`.
+    float, or `Bags`; `lengths` (batch,) int64 too, if the timesteps behind them are padding.
     """
     model.eval()
     batch = len(x.offsets) - 1 if isinstance(x, Bags) else len(x)
     labels = torch.zeros(batch, device=next(model.parameters()).device)  # any: they only go into the loss
-    _, logits = model(x, labels)
+    _, logits = model(x, labels, *lengths)
     return torch.sigmoid(logits).tolist()
+
+
+def probabilities_of_whole(model, reviews, batch_size, input_of=lambda ids: ids):
+    """What a recurrent sentiment model thinks of each of the `Reviews`, to its end: a list of float, in their order.
+
+    `input_of` makes the model's input of ids (batch, time) int64, by default these themselves.
+    """
+    found = [0.0] * len(reviews)
+    rows = iter(shortest_first(reviews).tolist())
+    for x, _, lengths in whole_batches(reviews, batch_size):
+        for probability in probability_positive(model, input_of(x), lengths):
+            found[next(rows)] = probability
+    return found
 
 
 def verdict(model, x):
@@ -48,7 +122,11 @@ def verdict(model, x):
     x is as for `probability_positive`.
     """
     (probability,) = probability_positive(model, x)
-    return f"{probability:.4f} {'positive' if probability >= 0.5 else 'negative'}"
+    return " ".join(_verdict(probability))
+
+
+def _verdict(probability):
+    return f"{probability:.4f}", "positive" if probability >= 0.5 else "negative"
 
 
 def influential_words(model, ids, vocabulary, input_of=lambda ids: ids):

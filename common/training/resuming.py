@@ -21,15 +21,16 @@ class RunState:
 
     `history` is one dict of figures an epoch. In an epoch, `rows` are the training reviews, shuffled, (reviews,) int64,
     of which `batches_done` batches are done, with their `tally`; between two epochs `rows` is None. `best_weights` is
-    the state_dict of the best test, with `--early-stopping`.
+    the state_dict of the best test, with `--early-stopping`. `data`, plain values, tells the data from others.
     """
 
-    def __init__(self, path, options, model, optimizer, scheduler, no_of_batches, device):
+    def __init__(self, path, options, model, optimizer, scheduler, data, no_of_batches, device):
         self.path = path
         self.options = options
         self.model = model
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.data = data
         self.no_of_batches = no_of_batches
         self.device = device
         self.history = []
@@ -55,6 +56,7 @@ class RunState:
             {
                 "part": self.options.part,
                 "options": plain_options(self.options),
+                "data": self.data,
                 "history": self.history,
                 "place": place,
                 "weights": self._last_weights or self.model.state_dict(),
@@ -80,6 +82,11 @@ class RunState:
         keys = ("options", "history", "place", "weights", "best_weights", "optimizer", "generator", "rng", "cuda_rng")
         state = load_checkpoint(self.path, self.options.part, keys, "start anew, without --resume")
         self._check_options(state["options"])
+        if state.get("data", self.data) != self.data:  # states of before do not have it
+            raise InputError(
+                f"{self.path} was saved with other reviews or words than those in {self.options.data}; give the --data "
+                "that it was saved with, or start without --resume"
+            )
         try:
             self.model.load_state_dict(state["weights"])
         except RuntimeError as error:
@@ -135,11 +142,11 @@ def copy_of_weights(model):
 class Signals:
     """In a `with` block, saves the state and ends the run when a user or a scheduler asks for it.
 
-    SIGTERM, SIGINT and SIGUSR1, which come before a process is killed, end the run at its next `end_if_asked()`, or, in
-    a test, at once: RunInterruptedError.
+    SIGTERM, SIGINT, SIGUSR1 and SIGHUP, of a closed terminal, end the run at its next `end_if_asked()` or, in a test,
+    at once: RunInterruptedError.
     """
 
-    NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
     def __init__(self, state):
         self.state = state
@@ -149,7 +156,9 @@ class Signals:
         self._before = {}
 
     def __enter__(self):
-        self._before = {number: signal.signal(number, self._on_signal) for number in self.NUMBERS}
+        for number in self.NUMBERS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup's is not for us
+                self._before[number] = signal.signal(number, self._on_signal)
 
     def __exit__(self, *error):
         for number, handler in self._before.items():
