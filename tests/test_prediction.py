@@ -218,7 +218,7 @@ def test_the_scripts_print_the_words(part, model_of, sample_data):
 
 
 @pytest.mark.parametrize("part", ["2a", "2b", "3c"])
-@pytest.mark.parametrize("review", ["great", "Great great", "qwxz"])
+@pytest.mark.parametrize("review", ["great", "Great great"])
 def test_the_scripts_print_one_line_where_nothing_can_be_left_out(part, review, model_of, sample_data):
     assert answer(part, model_of, sample_data, review)[1] == []
 

@@ -267,11 +267,18 @@ def test_the_submission(results, tmp_path):
     assert lines[-1] == f"{tmp_path / 'doe.zip'}: {len(names)} files, {size:,} bytes"
 
 
+def test_a_name_as_people_have_it(results, tmp_path):
+    sheet(results)
+    done = run(results, "make_submission.py", "van der Berg, Jan", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "van der Berg, Jan.zip").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ([], ["NAME"]),
-        (["a/b"], ["'a/b' is not a name"]),
+        (["a/b"], ["'a/b' cannot be the name of a file"]),
         (["doe"], ["results.pdf", "results_sheet.py", "--sheet"]),
         (["doe", "--sheet", "README.md"], ["README.md is no PDF"]),
     ],

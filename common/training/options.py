@@ -51,6 +51,13 @@ def trial_name(text):
     return text
 
 
+def person_name(text):
+    """An option's name of a person, such as "van der Berg, Jan", which is to be a file's name too."""
+    if not text.strip() or text.startswith(".") or "/" in text or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be the name of a file")
+    return text.strip()
+
+
 def positive_float(text):
     """An option's number above 0, not infinite."""
     number = float(text)

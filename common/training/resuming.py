@@ -157,7 +157,7 @@ class Signals:
 
     def __enter__(self):
         for number in self.NUMBERS:
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup's is not for us
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves it
                 self._before[number] = signal.signal(number, self._on_signal)
 
     def __exit__(self, *error):

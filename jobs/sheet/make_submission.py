@@ -9,7 +9,7 @@ sys.path.insert(1, f"{sys.path[0]}/../..")
 from common.distributed.ending import run_script
 from common.errors import InputError
 from common.files import REPOSITORY, new_file
-from common.training.options import OptionParser, trial_name
+from common.training.options import OptionParser, person_name
 
 # what the collection consists of: anything else in its folder is not the submission's
 TOP_LEVEL = [
@@ -41,7 +41,7 @@ def code_files():
 def main():
     parser = OptionParser(__doc__)
     add = parser.add_argument
-    add("name", type=trial_name, metavar="NAME", help="yours: the zip is NAME.zip, all in it lies in the folder NAME")
+    add("name", type=person_name, metavar="NAME", help="yours: the zip is NAME.zip, all in it lies in the folder NAME")
     add(
         "--sheet",
         type=Path,
