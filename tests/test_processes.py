@@ -55,19 +55,22 @@ def test_a_process_alone(text, environment):
 
 
 LAUNCHES = [
-    ("RANK=2 WORLD_SIZE=3 LOCAL_WORLD_SIZE=3 MASTER_ADDR=n1 MASTER_PORT=7", Launch(2, 3, "n1", 7)),
-    ("ALPS_APP_PE=1 WORLD_SIZE=2 MASTER_ADDR=nid00007 MASTER_PORT=7", Launch(1, 2, "nid00007", 7)),
-    ("OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_SIZE=2", Launch(1, 2, "127.0.0.1", None)),
-    ("PMI_RANK=0 PMI_SIZE=4 MPI_LOCALNRANKS=4", Launch(0, 4, "127.0.0.1", None)),
-    ("PMI_RANK=0 PMI_SIZE=4 MPI_LOCALNRANKS=2 MASTER_ADDR=n1", Launch(0, 4, "n1", None)),
-    ("SLURM_PROCID=3 SLURM_STEP_NUM_TASKS=4 SLURM_STEP_NODELIST=nid[007-009,012],x1", Launch(3, 4, "nid007", None)),
-    ("SLURM_PROCID=1 SLURM_STEP_NUM_TASKS=2 SLURM_STEP_NODELIST=gpu7,gpu9", Launch(1, 2, "gpu7", None)),
+    ("RANK=2 WORLD_SIZE=3 LOCAL_WORLD_SIZE=3 MASTER_ADDR=n1 MASTER_PORT=7", Launch(2, 3, "n1", 7, "")),
+    ("ALPS_APP_PE=1 WORLD_SIZE=2 MASTER_ADDR=nid00007 MASTER_PORT=7", Launch(1, 2, "nid00007", 7, "")),
+    ("OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_SIZE=2", Launch(1, 2, "127.0.0.1", None, "")),
+    ("PMI_RANK=0 PMI_SIZE=4 MPI_LOCALNRANKS=4", Launch(0, 4, "127.0.0.1", None, "")),
+    ("PMI_RANK=0 PMI_SIZE=4 MPI_LOCALNRANKS=2 MASTER_ADDR=n1", Launch(0, 4, "n1", None, "")),
+    ("SLURM_PROCID=3 SLURM_STEP_NUM_TASKS=4 SLURM_STEP_NODELIST=nid[007-009,012],x1", Launch(3, 4, "nid007", None, "")),
+    ("SLURM_PROCID=1 SLURM_STEP_NUM_TASKS=2 SLURM_STEP_NODELIST=gpu7,gpu9", Launch(1, 2, "gpu7", None, "")),
     # the innermost launcher counts: torchrun under srun, mpirun under srun
-    ("RANK=1 WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1", Launch(1, 2, "127.0.0.1", None)),
+    (
+        "RANK=1 WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1",
+        Launch(1, 2, "127.0.0.1", None, ""),
+    ),
     (
         "SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1 "
         "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_SIZE=2",
-        Launch(1, 2, "127.0.0.1", None),
+        Launch(1, 2, "127.0.0.1", None, ""),
     ),
 ]
 
@@ -88,6 +91,25 @@ def test_two_jobs_have_two_ports(environment, monkeypatch):
         assert find_launch() == find_launch()
         ports.add(find_launch().master_port)
     assert len(ports) == 2
+
+
+def test_two_runs_of_a_launcher_that_tells_nothing_have_two_ports(tmp_path):
+    """MPICH's mpiexec without a scheduler, with a wrapper around each process, in two runs at once."""
+    (tmp_path / "mpiexec").write_text(
+        '#!/bin/bash\nfor i in 0 1; do PMI_RANK=$i bash -c "$*; exit" & done\nsleep 0.2\nwait\n'
+    )
+    (tmp_path / "mpiexec").chmod(0o755)
+    told = f"{sys.executable} -c 'from common.distributed.launcher import find_launch as f; print(f())'"
+    environment = {**os.environ, "PMI_SIZE": "2", "MPI_LOCALNRANKS": "2"}
+    runs = [
+        subprocess.Popen([tmp_path / "mpiexec", told], cwd=REPO, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    launches = [re.findall(r"rank=(\d).*?master_port=(\d+)", run.communicate()[0]) for run in runs]
+    for launch in launches:
+        assert sorted(rank for rank, _ in launch) == ["0", "1"]
+    assert [len({port for _, port in launch}) for launch in launches] == [1, 1]
+    assert launches[0][0][1] != launches[1][0][1]
 
 
 CONTRADICTIONS = [
@@ -122,6 +144,7 @@ TOLD = {
     "PMI": "PMI_RANK={rank} PMI_SIZE={count} MPI_LOCALNRANKS={count}",
     "ALPS": "ALPS_APP_PE={rank} WORLD_SIZE={count}",
     "Slurm": "SLURM_PROCID={rank} SLURM_STEP_NUM_TASKS={count} SLURM_STEP_NODELIST=n1",
+    "stranger": "RANK=1 WORLD_SIZE=2 PBS_JOBID=7.other",
 }
 
 
@@ -188,11 +211,15 @@ def run_inside(script, arguments):
     return 0
 
 
-def start(count, script, *arguments, told="torchrun", ranks=None, last=()):
-    """The processes of a run, started by hand; the last one has the options `last` too."""
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def start(count, script, *arguments, told="torchrun", ranks=None, last=(), port=None):
+    """The processes of a run, started by hand; the last one has the options `last` too."""
+    port = port or free_port()
     return [
         Forked(
             script,
@@ -314,6 +341,20 @@ def test_test_passes_are_shared_out(part, sample_data, model_of):
         assert statuses == [0] * count, stderr
         outputs.append(without_times(stdout))
     assert outputs[0] == outputs[1] != ""
+
+
+def test_a_process_of_another_run_is_turned_away(sample_data, tmp_path):
+    """It comes to the port where the first run's processes meet; that run goes on as if it were alone."""
+    options = ["--data", sample_data, "--model", tmp_path / "none", "--device", "cpu"]
+    port = free_port()
+    (stranger,) = start(1, "1a/BOW_test.py", *options, told="stranger", port=port)
+    stdout, stderr, statuses = finish(
+        start(2, *training("1a", sample_data, tmp_path / "run", "--epochs", 1), port=port)
+    )
+    assert statuses == [0, 0], stderr
+    assert stdout.startswith("0 ")
+    stranger.communicate()
+    assert stranger.returncode == 2
 
 
 def test_torchrun(sample_data, tmp_path):

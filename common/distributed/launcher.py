@@ -19,13 +19,22 @@ LAUNCHERS = {
 }
 
 
+# what launchers are called as processes
+LAUNCHER_PROCESSES = {
+    *("mpiexec", "mpiexec.hydra", "hydra_pmi_proxy", "mpirun", "orterun", "orted", "prterun", "prted"),
+    *("slurmstepd", "apinit", "apshepherd"),
+}
+
+
 class Launch(NamedTuple):
-    """One process among those that a launcher started: its `rank`, from 0, their `count`, and where they meet."""
+    """One process among those that a launcher started: its `rank`, from 0, their `count`, where they meet, and the
+    `run` that they are of, as far as it can be told: text that those of another run do not have."""
 
     rank: int
     count: int
     master_addr: str
     master_port: int
+    run: str
 
 
 def find_launch():
@@ -57,9 +66,11 @@ def find_launch():
         local_count = _number(local_count_name, 1) if has_local_count else None
         if local_count is not None and local_count > count:
             raise InputError(f"{local_count_name} is {local_count}, but {count_name} is only {count}")
-        port = _number("MASTER_PORT", 1) if "MASTER_PORT" in environment else _port_of_job()
-        return Launch(rank, count, _master(count, local_count), port)
-    return Launch(0, 1, "127.0.0.1", 0)
+        run = _run(is_on_one_node=local_count == count)
+        # hardly ever that of another run on the node
+        port = _number("MASTER_PORT", 1) if "MASTER_PORT" in environment else 20000 + zlib.crc32(run.encode()) % 20000
+        return Launch(rank, count, _master(count, local_count), port, run)
+    return Launch(0, 1, "127.0.0.1", 0, "")
 
 
 def _number(name, smallest):
@@ -93,7 +104,25 @@ def _first_host(node_list):
     return prefix + (number or "")
 
 
-def _port_of_job():
-    """A port from 20000 to 39999 that the processes of a job agree on, and two jobs on a node hardly ever share."""
-    names = ("PBS_JOBID", "SLURM_JOB_ID", "SLURM_STEP_ID", "PMIX_NAMESPACE", "ALPS_APP_ID")
-    return 20000 + zlib.crc32(" ".join(os.environ.get(name, "") for name in names).encode()) % 20000
+def _run(is_on_one_node):
+    """What the processes of a run have in common, and those of other runs have not."""
+    names = ("PBS_JOBID", "SLURM_JOB_ID", "SLURM_STEP_ID", "PMIX_NAMESPACE", "ALPS_APP_ID", "TORCHELASTIC_RUN_ID")
+    told = [os.environ.get(name, "") for name in names]
+    return " ".join([*told, _launcher_process() if is_on_one_node else ""])
+
+
+def _launcher_process():
+    """The number of the nearest process above this one that is a launcher, as text; "" where none is found.
+
+    Without a scheduler, MPICH's mpiexec tells its processes nothing that the next mpiexec does not tell its own.
+    """
+    number = os.getppid()
+    try:
+        while number > 1:
+            status = dict(line.split(":", 1) for line in Path(f"/proc/{number}/status").read_text().splitlines())
+            if status["Name"].strip() in LAUNCHER_PROCESSES:
+                return str(number)
+            number = int(status["PPid"])
+    except OSError:  # no /proc, as on macOS, or a process of somebody else's
+        pass
+    return ""

@@ -64,6 +64,10 @@ def meet():
     where = f"{launch.master_addr}, port {launch.master_port} (MASTER_ADDR, MASTER_PORT)"
     try:
         store, _, _ = next(dist.rendezvous("env://", timeout=MEETING))
+        if launch.rank == 0:
+            store.set("run", launch.run)
+        elif store.get("run").decode() != launch.run:
+            raise InputError(f"another run meets at {where}: give this one another MASTER_PORT")
         ending.ending = _EndingTogether(store, launch)
         if store.add(f"process {launch.rank}", 1) > 1:
             raise InputError(f"two processes have the number {launch.rank}; start them all with one launcher")
