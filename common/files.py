@@ -20,15 +20,18 @@ def make_directory(path):
 
 
 @contextmanager
-def sole_use(directory):
-    """Keeps other runs out of `directory` while the block runs. InputError where another living run is in it."""
+def sole_use(directory, options="--trial or --output"):
+    """Keeps other runs out of `directory` while the block runs.
+
+    InputError where another living run is in it; `options` are those that choose another directory.
+    """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"another run is using {directory}; wait until it ends, or give another --trial or --output"
+                f"another run is using {directory}; wait until it ends, or give another {options}"
             ) from None
         except OSError:
             pass  # some file systems of clusters know no locks
