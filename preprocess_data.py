@@ -89,7 +89,10 @@ def parse_options():
     source.add_argument("--sample", action="store_true", help="make up reviews and vectors to try the scripts on")
     glove = parser.add_mutually_exclusive_group()
     glove.add_argument(
-        "--glove", type=Path, metavar="FILE", help="GloVe vectors, .txt or .zip; alone, for an output that has reviews"
+        "--glove",
+        type=Path,
+        metavar="FILE",
+        help="GloVe vectors, .txt, .gz or .zip; alone, for an output that has reviews",
     )
     glove.add_argument("--no-glove", action="store_true", help="with --download: fetch the reviews only")
     parser.add_argument(

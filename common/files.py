@@ -1,5 +1,6 @@
 """Files that appear under their name only when they are whole."""
 
+import codecs
 import fcntl
 import io
 import os
@@ -9,6 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
+
+GZIP, ZIP = b"\x1f\x8b", b"PK"  # how such files begin, whatever their names
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # and such texts, most of them
 
 
 def make_directory(path):

@@ -1,6 +1,5 @@
 """Where the reviews come from: the folder aclImdb, or the archive that it is published as."""
 
-import codecs
 import gzip
 import os
 import re
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from common.download import REVIEWS_URL
 from common.errors import InputError
+from common.files import GZIP, UTF_16, ZIP
 
 # the folders of each split, in the order of the lines written, and their label
 SPLITS = {
@@ -24,8 +24,6 @@ SPLITS = {
 }
 PUBLISHED = {"train/pos": 12500, "train/neg": 12500, "train/unsup": 50000, "test/pos": 12500, "test/neg": 12500}
 BLOCK = 1 << 20  # bytes read at once
-GZIP, ZIP = b"\x1f\x8b", b"PK"  # how such files begin
-UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Review(NamedTuple):

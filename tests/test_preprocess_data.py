@@ -545,7 +545,7 @@ def test_no_such_folder(tmp_path):
 def test_a_bad_glove_file_leaves_nothing_behind(imdb, glove, tmp_path):
     glove.write_text("a 1 2\nb 1\n")
     line = fail("--imdb", imdb, "--glove", glove, "--output", tmp_path / "output")
-    assert line == f"error: {glove}, line 2: expected a token and 2 numbers, as in line 1: found only 1"
+    assert line == f"error: {glove}, line 2: expected a token and 2 numbers: found only 1"
     assert nothing_but_punkt(tmp_path / "output")
 
 
