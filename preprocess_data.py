@@ -1,12 +1,14 @@
 """Turns the IMDB reviews and a GloVe file into files of token ids (handout, "Preprocessing the Data")."""
 
+import multiprocessing
 import os
-import re
 import signal
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -16,20 +18,18 @@ from tqdm import tqdm
 
 from common.data.download import fetch_glove, fetch_reviews
 from common.data.glove import read_glove
+from common.data.imdb import SPLITS, find_reviews, warn_of_differences
 from common.data.sample import write_sample
 from common.data.tokenizing import load_punkt, tokenize
 from common.distributed.ending import run_script
-from common.errors import InputError
-from common.files import REPOSITORY, make_directory, new_file, npy_bytes
+from common.errors import InputError, LostProcessError
+from common.files import REPOSITORY, make_directory, new_file, npy_bytes, sole_use
 from common.training.options import OptionParser, positive_int
 
-# the folders of each split, in the order of the lines written, and their label
-SPLITS = {
-    "train": {"train/pos": 1, "train/neg": 0, "train/unsup": -1},
-    "test": {"test/pos": 1, "test/neg": 0},
-}
 REVIEWS_PER_CHUNK = 200  # what a worker takes at once
 PUNKT_REVIEWS = 5000  # enough to train Punkt on, where it must be trained
+# characters; in the dictionary's array every word takes the memory of the longest, IMDB's of 91
+LONGEST_WORD = 256
 
 
 class Tokens(NamedTuple):
@@ -53,18 +53,25 @@ class Corpus(NamedTuple):
 
 def main():
     options = parse_options()
+    check_writable(options.output)
+    with sole_use(options.output, "--output"):
+        preprocess(options)
+
+
+def preprocess(options):
     output = options.output
-    check_writable(output)
     imdb, glove = find_input(options)
     if imdb:
-        files = {split: list_reviews(imdb, SPLITS[split]) for split in SPLITS}
+        reviews = find_reviews(imdb)
+        if not options.sample:
+            warn_of_differences(imdb, reviews)
     else:
         corpus = read_corpus(output)
     # before the reviews: a mistake in the file is better told before the minutes of tokenizing than after
     vectors = read_vectors(glove) if glove else None
     if imdb:
-        corpus = tokenize_corpus(files, output, options.workers)
-        write_imdb(output, corpus, {split: labels for split, (_, labels) in files.items()})
+        corpus = tokenize_corpus(reviews, output, options.workers)
+        write_imdb(output, corpus, {split: labels for split, (_, labels) in reviews.items()})
     if vectors:
         write_glove(output, corpus, *vectors)
     else:
@@ -78,12 +85,15 @@ def main():
 def parse_options():
     parser = OptionParser(description=__doc__)
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--imdb", type=Path, metavar="DIR", help="the folder aclImdb, which holds train and test")
+    source.add_argument("--imdb", type=Path, metavar="PATH", help="the folder aclImdb, or the file aclImdb_v1.tar.gz")
     source.add_argument("--download", type=Path, metavar="DIR", help="fetch the reviews and GloVe 840B (2 GB) into DIR")
     source.add_argument("--sample", action="store_true", help="make up reviews and vectors to try the scripts on")
     glove = parser.add_mutually_exclusive_group()
     glove.add_argument(
-        "--glove", type=Path, metavar="FILE", help="GloVe vectors, .txt or .zip; alone, for an output that has reviews"
+        "--glove",
+        type=Path,
+        metavar="FILE",
+        help="GloVe vectors, .txt, .gz or .zip; alone, for an output that has reviews",
     )
     glove.add_argument("--no-glove", action="store_true", help="with --download: fetch the reviews only")
     parser.add_argument(
@@ -132,81 +142,66 @@ def note(message):
 # ---- reviews to tokens
 
 
-def list_reviews(imdb, folders):
-    """The review files of a split, each folder's by their number, and their labels ((reviews,) int8)."""
-    paths, labels = [], []
-    for folder, label in folders.items():
-        try:
-            names = os.listdir(imdb / folder)
-        except OSError as error:
-            raise InputError(
-                f"cannot read {imdb / folder}: {error.strerror}; give --imdb the folder that holds train and test"
-            ) from error
-        names = [name for name in names if name.endswith(".txt") and not name.startswith(".")]
-        if not names:
-            raise InputError(f"no reviews in {imdb / folder}")
-        for name in names:
-            if not re.match("[0-9]", name):
-                raise InputError(f"{imdb / folder / name}: a review's name starts with its number, as in 17_8.txt")
-        names.sort(key=lambda name: (int(re.match("[0-9]+", name)[0]), name))
-        paths += [imdb / folder / name for name in names]
-        labels += [label] * len(names)
-    return paths, np.array(labels, np.int8)
-
-
-def read_review(path):
-    """The first line of a review's file; all real reviews have only one."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.readlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    return lines[0] if lines else ""
-
-
-def tokenize_corpus(files, output, workers):
-    """The `Corpus` of the review files {split: (paths, labels)}, tokenized in so many worker processes."""
-    train_paths, test_paths = files["train"][0], files["test"][0]
-    every = -(-len(train_paths) // PUNKT_REVIEWS)
-    load_punkt(output, map(read_review, train_paths[::every]))
-    paths = train_paths + test_paths
-    chunks = [paths[start : start + REVIEWS_PER_CHUNK] for start in range(0, len(paths), REVIEWS_PER_CHUNK)]
+def tokenize_corpus(reviews, output, workers):
+    """The `Corpus` of the reviews {split: (list of Review, labels)}, tokenized in so many worker processes."""
+    train, test = reviews["train"][0], reviews["test"][0]
+    every = -(-len(train) // PUNKT_REVIEWS)
+    load_punkt(output, (review.text() for review in train[::every]))
+    both = train + test
+    chunks = [both[start : start + REVIEWS_PER_CHUNK] for start in range(0, len(both), REVIEWS_PER_CHUNK)]
     start = time.perf_counter()
     word_to_number = {}
     ids, lengths = [], []
-    with ProcessPoolExecutor(min(workers, len(chunks)), initializer=start_worker, initargs=(output,)) as pool:
-        results = pool.map(tokenize_chunk, chunks)
-        with tqdm(total=len(paths), desc="tokenizing", unit=" reviews", disable=None) as bar:
-            for words, chunk_ids, chunk_lengths in results:
+    with (
+        tqdm(total=len(both), desc="tokenizing", unit=" reviews", disable=None) as bar,
+        ProcessPoolExecutor(min(workers, len(chunks)), initializer=start_worker, initargs=(output,)) as pool,
+    ):
+        try:
+            for words, chunk_ids, chunk_lengths in pool.map(tokenize_chunk, chunks):
                 numbers = [word_to_number.setdefault(word, len(word_to_number)) for word in words]
                 ids.append(np.array(numbers, np.int32)[chunk_ids])
                 lengths.append(chunk_lengths)
                 bar.update(len(chunk_lengths))
-    note(f"{len(paths)} reviews tokenized in {time.perf_counter() - start:.0f} s")
+        except BrokenProcessPool as error:
+            raise LostProcessError(
+                "a process that tokenizes was killed, as the system does when memory runs out; fewer --workers than "
+                f"{workers} need less"
+            ) from error
+    note(f"{len(both)} reviews tokenized in {time.perf_counter() - start:.0f} s")
     ids, lengths = np.concatenate(ids), np.concatenate(lengths)
-    no_of_train_tokens = lengths[: len(train_paths)].sum()
+    no_of_train_tokens = lengths[: len(train)].sum()
     return sort_words(
         list(word_to_number),
-        Tokens(ids[:no_of_train_tokens], lengths[: len(train_paths)]),
-        Tokens(ids[no_of_train_tokens:], lengths[len(train_paths) :]),
+        Tokens(ids[:no_of_train_tokens], lengths[: len(train)]),
+        Tokens(ids[no_of_train_tokens:], lengths[len(train) :]),
     )
 
 
 def start_worker(output):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
+    threading.Thread(target=end_with_main_process, daemon=True).start()
     load_punkt(output)
 
 
-def tokenize_chunk(paths):
+def end_with_main_process():
+    """Where the main process is killed, its workers would wait for ever, and hold the output folder."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def tokenize_chunk(reviews):
     """Tokenizes some reviews: their distinct words (list), the place there of each token, and the reviews' lengths."""
     word_to_number = {}
     ids, lengths = [], []
-    for path in paths:
-        tokens = tokenize(read_review(path))
+    for review in reviews:
+        tokens = tokenize(review.text())
         if not tokens:
-            raise InputError(f"{path} is empty")
+            raise InputError(f"{review.path} is empty")
+        longest = max(tokens, key=len)
+        if len(longest) > LONGEST_WORD:
+            raise InputError(
+                f"{review.path} has a word of {len(longest)} characters, {longest[:20]}…, more than {LONGEST_WORD}"
+            )
         ids += [word_to_number.setdefault(token, len(word_to_number)) for token in tokens]
         lengths.append(len(tokens))
     return list(word_to_number), np.array(ids, np.int32), np.array(lengths, np.int32)
@@ -330,4 +325,4 @@ def write_glove(output, corpus, glove_tokens, embeddings):
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, "fewer --workers need less, and so does the GloVe file in a run of its own, --glove FILE")

@@ -1,5 +1,6 @@
 """Where the collection lies, and files that appear under their name only when they are whole."""
 
+import codecs
 import fcntl
 import io
 import os
@@ -12,6 +13,9 @@ import numpy as np
 from common.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+GZIP, ZIP = b"\x1f\x8b", b"PK"  # how such files begin, whatever their names
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # and such texts, most of them
 
 
 def make_directory(path):
@@ -27,15 +31,18 @@ def make_directory(path):
 
 
 @contextmanager
-def sole_use(directory):
-    """Keeps other runs out of `directory` while the block runs. InputError where another living run is in it."""
+def sole_use(directory, options="--trial or --output"):
+    """Keeps other runs out of `directory` while the block runs.
+
+    InputError where another living run is in it; `options` are those that choose another directory.
+    """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"another run is using {directory}; wait until it ends, or give another --trial or --output"
+                f"another run is using {directory}; wait until it ends, or give another {options}"
             ) from None
         except OSError:
             pass  # some file systems of clusters know no locks

@@ -1,5 +1,6 @@
 """preprocess_data.py, run as a user runs it: its files, its figures, and its answer to bad input."""
 
+import gzip
 import os
 import random
 import resource
@@ -15,6 +16,7 @@ import pytest
 
 import preprocess_data
 from common.data import download
+from common.data.imdb import Review, find_reviews, warn_of_differences
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -23,7 +25,7 @@ TRAIN = {
     "train/pos/2_9.txt": ("A fine film.<br /><br />It's fine, fine!", "a fine film . it 's fine , fine !"),
     "train/pos/10_8.txt": ("Zoë can't be bad \x96 ever.", "zoë ca n't be bad ever ."),
     "train/neg/0_1.txt": ("Bad film. Bad!", "bad film . bad !"),
-    "train/unsup/0_0.txt": ("A film.\nThis second line is passed over.", "a film ."),
+    "train/unsup/0_0.txt": ("\ufeffA\n\nfilm.\r\n", "a film ."),
     "train/unsup/7_0.txt": ("It's a film?", "it 's a film ?"),
 }
 TEST = {
@@ -86,6 +88,17 @@ def words_of(path, words):
     return [
         " ".join(["?", *words][int(number)] for number in line.split(" ")) for line in path.read_text().splitlines()
     ]
+
+
+def fail(*arguments, **options):
+    """The one line that a failing run prints, after the messages of what went well before."""
+    done = run(*arguments, **options)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    *messages, line = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert not any("Traceback" in message or "error" in message for message in messages)
+    return line
 
 
 def test_files_and_statistics(imdb, glove, tmp_path):
@@ -186,14 +199,13 @@ def test_same_bytes_whatever_the_workers_the_directory_order_and_the_hash_seed(m
 
 
 def test_the_order_that_the_directory_lists_does_not_matter(imdb, monkeypatch):
-    folders = preprocess_data.SPLITS["train"]
-    paths, labels = preprocess_data.list_reviews(imdb, folders)
+    splits = find_reviews(imdb)
     listdir = os.listdir
     for order in (sorted, lambda names: sorted(names, reverse=True)):
         monkeypatch.setattr(os, "listdir", lambda path, order=order: order(listdir(path)))
-        again, again_labels = preprocess_data.list_reviews(imdb, folders)
-        assert again == paths == [imdb / name for name in TRAIN]
-        assert again_labels.tolist() == labels.tolist()
+        again = find_reviews(imdb)
+        assert again["train"][0] == splits["train"][0] == [Review(str(imdb / name)) for name in TRAIN]
+        assert again["train"][1].tolist() == splits["train"][1].tolist()
 
 
 def test_runs_with_any_start_method_and_without_torch(imdb, tmp_path):
@@ -243,20 +255,205 @@ def test_downloads_and_preprocesses(imdb, glove, tmp_path, monkeypatch, capsys):
     preprocess("--download", data, "--no-glove", "--output", tmp_path / "reviews")
     assert asked == [(download.REVIEWS_URL, "aclImdb_v1.tar.gz", download.REVIEWS_MD5)]
     preprocess("--download", data, "--output", tmp_path / "both")
-    assert asked[1:] == [(download.GLOVE_URL, "glove.840B.300d.zip", download.GLOVE_MD5)]
+    assert asked[1:] == [asked[0], (download.GLOVE_URL, "glove.840B.300d.zip", download.GLOVE_MD5)]
     preprocess("--imdb", imdb, "--glove", glove, "--output", tmp_path / "expected")
     assert contents(tmp_path / "both") == contents(tmp_path / "expected")
 
 
-def fail(*arguments, **options):
-    """The one line that a failing run prints, after the messages of what went well before."""
-    done = run(*arguments, **options)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    *messages, line = done.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert not any("Traceback" in message or "error" in message for message in messages)
-    return line
+# ---- what the reviews come in
+
+
+def pack(imdb, archive, root="aclImdb"):
+    """Packs the reviews' folder as the name of `archive` says, in an order that is not that of the lines written."""
+    names = sorted((path for path in imdb.rglob("*") if path.is_file()), reverse=True)
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+            opened.writestr(f"__MACOSX/{root}/train/pos/._2_9.txt", b"\xff\x00")
+            for path in names:
+                opened.write(path, Path(root, path.relative_to(imdb)))
+    else:
+        with tarfile.open(archive, "w:" if archive.suffix == ".tar" else "w:gz") as opened:
+            opened.add(imdb, root, recursive=False)
+            for path in names:
+                opened.add(path, Path(root, path.relative_to(imdb)))
+    return archive
+
+
+@pytest.mark.parametrize(
+    ("name", "root"),
+    [("aclImdb_v1.tar.gz", "aclImdb"), ("a.tgz", "."), ("a.tar", "my/aclImdb"), ("a.zip", "aclImdb"), ("b.zip", "")],
+)
+def test_an_archive_gives_the_bytes_of_the_folder(imdb, tmp_path, name, root):
+    (imdb / "README").write_text("read me")
+    archive = pack(imdb, tmp_path / name, root)
+    packed = succeed("--imdb", archive, "--output", tmp_path / "packed", "--workers", 2)
+    open_ = succeed("--imdb", imdb, "--output", tmp_path / "open")
+    assert contents(tmp_path / "packed") == contents(tmp_path / "open")
+    assert packed.stdout == open_.stdout
+    assert archive.parent == tmp_path
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["aclImdb", name, "open", "packed"])
+
+
+def test_bad_reviews_in_an_archive(imdb, tmp_path):
+    (imdb / "train/neg/0_1.txt").write_bytes(b"Bad film\xe9.")
+    archive = pack(imdb, tmp_path / "a.tar.gz")
+    line = fail("--imdb", archive, "--output", tmp_path / "output")
+    assert f"{archive}/aclImdb/train/neg/0_1.txt is not UTF-8" in line
+    (imdb / "train/neg/0_1.txt").unlink()
+    assert f"no reviews in {archive}/train/neg" in fail("--imdb", pack(imdb, archive), "--output", tmp_path / "output")
+
+
+def cut_off(content):
+    return content[: len(content) * 2 // 3]
+
+
+def changed(content):
+    """The archive with a letter of a review that is not compressed changed."""
+    assert b"Dreadful" in content
+    return content.replace(b"Dreadful", b"Gruesome")
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "damage"),
+    [
+        ("a.tar.gz", 9, cut_off),
+        ("a.tar.gz", 0, changed),
+        ("a.zip", 9, cut_off),
+        ("a.zip", 0, changed),
+        ("a.tar", 0, cut_off),
+        ("a.tar", 0, lambda content: b""),
+        ("a.tar.gz", 0, lambda content: b"<html>not found</html>"),
+    ],
+)
+def test_a_damaged_archive_is_refused(imdb, tmp_path, name, level, damage):
+    archive = pack(imdb, tmp_path / name)
+    if name == "a.tar.gz":
+        archive.write_bytes(gzip.compress(gzip.decompress(archive.read_bytes()), level))
+    elif name == "a.zip" and not level:
+        with zipfile.ZipFile(archive, "w") as opened:
+            opened.write(imdb / "test/neg/0_2.txt", "test/neg/0_2.txt")
+    archive.write_bytes(damage(archive.read_bytes()))
+    line = fail("--imdb", archive, "--output", tmp_path / "output")
+    assert f"{archive} is no whole tar or zip file" in line
+    assert "aclImdb_v1.tar.gz" in line
+    assert nothing_but_punkt(tmp_path / "output")
+
+
+def test_an_archive_of_two_copies_is_refused(imdb, tmp_path):
+    shutil.copytree(imdb, imdb / "aclImdb (copy)")
+    archive = pack(imdb, tmp_path / "a.zip")
+    line = fail("--imdb", archive, "--output", tmp_path / "output")
+    assert f"{archive} holds the reviews 2 times: in aclImdb, aclImdb/aclImdb (copy)" in line
+
+
+@pytest.mark.parametrize("name", ["IMDB Dataset.csv", "archive.zip"])
+def test_kaggles_table_is_refused_in_words(tmp_path, name):
+    table = tmp_path / "IMDB Dataset.csv"
+    table.write_text('review,sentiment\n"A fine film.",positive\n')
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.write(table, table.name)
+    line = fail("--imdb", tmp_path / name, "--output", tmp_path / "output")
+    assert "it lacks the split into training and test reviews and the 50,000 unlabelled reviews" in line
+    assert download.REVIEWS_URL in line
+
+
+def test_without_the_unlabelled_reviews(imdb, tmp_path):
+    shutil.rmtree(imdb / "train/unsup")
+    done = succeed("--imdb", imdb, "--output", tmp_path / "output")
+    assert f"warning: {imdb} has no train/unsup: 3a will train on the labelled reviews alone" in done.stderr
+    assert download.REVIEWS_URL in done.stderr
+    assert np.load(tmp_path / "output/imdb_train_labels.npy").tolist() == [1, 1, 0]
+    assert len((tmp_path / "output/imdb_train.txt").read_text().splitlines()) == 3
+
+
+def test_what_differs_from_the_published_reviews_is_told(imdb, tmp_path, capsys):
+    shutil.copy(imdb / "train/pos/2_9.txt", imdb / "train/pos/2_9 (1).txt")
+    done = succeed("--imdb", imdb, "--output", tmp_path / "output")
+    counts = "train/pos 3, train/neg 1, train/unsup 2, test/pos 1, test/neg 1"
+    assert f"than the published [12500, 12500, 50000, 12500, 12500]: {counts}" in done.stderr
+    assert "1 names are not NUMBER_RATING.txt, but are read as reviews: " in done.stderr
+    assert f"{imdb / 'train/pos/2_9 (1).txt'}" in done.stderr
+
+    labels = np.repeat([1, 0, -1], [12500, 12500, 50000])
+    reviews = [Review("aclImdb/17_8.txt")]
+    warn_of_differences(imdb, {"train": (reviews, labels), "test": (reviews, labels[:25000])})
+    assert capsys.readouterr().err == ""
+
+
+def test_the_sample_is_not_measured_by_the_published_reviews(imdb, glove, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(preprocess_data, "write_sample", lambda directory: (imdb, glove))
+    monkeypatch.setattr(sys, "argv", ["preprocess_data.py", "--sample", "--output", str(tmp_path / "output")])
+    preprocess_data.main()
+    assert "published" not in capsys.readouterr().err
+
+
+# ---- other runs, and a lack of memory
+
+
+RUN_IN_PARTS = """
+import os, signal, sys
+sys.path.insert(0, {repo!r})
+import preprocess_data
+from common.errors import run_script
+{patch}
+run_script(preprocess_data.main, "fewer --workers need less")
+"""
+
+
+def test_one_run_at_a_time_holds_the_output(imdb, tmp_path):
+    output = tmp_path / "output"
+    patch = """
+def wait(*arguments):
+    print("waiting", flush=True)
+    sys.stdin.read()
+preprocess_data.write_imdb = wait
+"""
+    code = RUN_IN_PARTS.format(repo=str(REPO), patch=patch)
+    command = [sys.executable, "-c", code, "--imdb", imdb, "--output", output, "--workers", "2"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
+        assert first.stdout.readline() == b"waiting\n"
+        line = fail("--imdb", imdb, "--output", output)
+        assert line == f"error: another run is using {output}; wait until it ends, or give another --output"
+        first.kill()
+    # nor do the workers of a killed run hold it
+    succeed("--imdb", imdb, "--output", output)
+
+
+def test_workers_end_with_a_killed_run(imdb, tmp_path):
+    output = tmp_path / "output"
+    patch = """
+def wait(*arguments):
+    print("waiting", flush=True)
+    sys.stdin.read()
+preprocess_data.tokenize_chunk = wait
+"""
+    code = RUN_IN_PARTS.format(repo=str(REPO), patch=patch)
+    command = [sys.executable, "-c", code, "--imdb", imdb, "--output", output, "--workers", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
+        assert first.stdout.readline() == b"waiting\n"
+        first.kill()
+        assert first.stdout.read() == b""  # ends when the worker, which has this end too, has ended
+    succeed("--imdb", imdb, "--output", output)
+
+
+def test_a_killed_worker(imdb, tmp_path):
+    patch = "preprocess_data.tokenize = lambda text: os.kill(os.getpid(), signal.SIGKILL)"
+    code = RUN_IN_PARTS.format(repo=str(REPO), patch=patch)
+    done = run("--imdb", imdb, "--output", tmp_path / "output", "--workers", 2, code=code)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "error: a process that tokenizes was killed, as the system does when memory runs out; fewer --workers than 2 "
+        "need less"
+    )
+    assert nothing_but_punkt(tmp_path / "output")
+
+
+def test_a_lack_of_memory(imdb, tmp_path):
+    patch = "preprocess_data.tokenize = lambda text: [None] * (1 << 60)"
+    code = RUN_IN_PARTS.format(repo=str(REPO), patch=patch)
+    line = fail("--imdb", imdb, "--output", tmp_path / "output", code=code)
+    assert line == "error: out of memory: fewer --workers need less"
 
 
 def nothing_but_punkt(output):
@@ -279,7 +476,7 @@ def empty_review(imdb):
 
 
 def blank_review(imdb):
-    (imdb / "test/pos/0_10.txt").write_text(" \n<br />\n")
+    (imdb / "test/pos/0_10.txt").write_bytes(b"\xef\xbb\xbf \n<br />\n")
     return f"{imdb / 'test/pos/0_10.txt'} is empty"
 
 
@@ -291,6 +488,21 @@ def breaks_only(imdb):
 def not_utf_8(imdb):
     (imdb / "train/neg/0_1.txt").write_bytes(b"Bad film\xe9.")
     return f"{imdb / 'train/neg/0_1.txt'} is not UTF-8: invalid continuation byte at byte 8"
+
+
+def utf_16(imdb):
+    (imdb / "train/neg/0_1.txt").write_text("Bad film.", encoding="utf-16")
+    return f"{imdb / 'train/neg/0_1.txt'} is UTF-16, or no text: convert it"
+
+
+def utf_16_without_its_mark(imdb):
+    (imdb / "train/neg/0_1.txt").write_text("Bad film.", encoding="utf-16-le")
+    return f"{imdb / 'train/neg/0_1.txt'} is UTF-16, or no text: convert it"
+
+
+def endless_word(imdb):
+    (imdb / "test/neg/0_2.txt").write_text("A bad f" + "i" * 200_000 + "lm.")
+    return f"{imdb / 'test/neg/0_2.txt'} has a word of 200003 characters, fiiiiiiiiiiiiiiiiiii…"
 
 
 def no_number(imdb):
@@ -312,6 +524,9 @@ def folder_for_a_review(imdb):
         blank_review,
         breaks_only,
         not_utf_8,
+        utf_16,
+        utf_16_without_its_mark,
+        endless_word,
         no_number,
         folder_for_a_review,
     ],
@@ -330,7 +545,7 @@ def test_no_such_folder(tmp_path):
 def test_a_bad_glove_file_leaves_nothing_behind(imdb, glove, tmp_path):
     glove.write_text("a 1 2\nb 1\n")
     line = fail("--imdb", imdb, "--glove", glove, "--output", tmp_path / "output")
-    assert line == f"error: {glove}, line 2: expected a token and 2 numbers, as in line 1: found only 1"
+    assert line == f"error: {glove}, line 2: expected a token and 2 numbers: found only 1"
     assert nothing_but_punkt(tmp_path / "output")
 
 

@@ -3,14 +3,10 @@
 import hashlib
 import http.client
 import os
-import shutil
 import sys
-import tarfile
 import time
 import urllib.error
 import urllib.request
-import zlib
-from pathlib import PurePosixPath
 
 from tqdm import tqdm
 
@@ -27,13 +23,13 @@ TIMEOUT = 30  # seconds without a byte
 
 
 def fetch_reviews(directory):
-    """Fetches and unpacks the reviews, unless `directory`/aclImdb is there; returns that path."""
+    """Fetches the reviews into `directory`, unless `directory`/aclImdb is there; returns that path or the archive's."""
     folder = directory / "aclImdb"
-    if not folder.is_dir():
-        archive = directory / "aclImdb_v1.tar.gz"
-        download(REVIEWS_URL, archive, REVIEWS_MD5)
-        extract(archive, folder)
-    return folder
+    if folder.is_dir():
+        return folder
+    archive = directory / "aclImdb_v1.tar.gz"
+    download(REVIEWS_URL, archive, REVIEWS_MD5)
+    return archive
 
 
 def fetch_glove(directory):
@@ -115,26 +111,3 @@ def _md5(path):
         while block := file.read(BLOCK):
             md5.update(block)
     return md5.hexdigest()
-
-
-def extract(archive, folder):
-    """Unpacks a .tar.gz whose files all lie in a folder of the name of `folder`, which appears when it is whole.
-
-    InputError for a damaged archive, a full disk, or an entry that is a link, a device or leaves the folder.
-    """
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        with tarfile.open(archive) as tar:
-            for member in tqdm(tar, desc=f"unpacking {archive.name}", unit=" files", disable=None):
-                path = PurePosixPath(member.name)
-                if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-                    raise InputError(f"{archive} is refused: its entry {member.name} could write outside {folder}")
-                tar.extract(member, part, filter="data")
-        os.replace(part / folder.name, folder)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise InputError(f"{archive} is damaged ({error}); remove it and try again") from error
-    except OSError as error:
-        raise InputError(f"cannot unpack {archive} into {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

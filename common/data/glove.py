@@ -1,14 +1,19 @@
-"""Reads the word vectors of a GloVe text file."""
+"""Reads the word vectors of a GloVe text file, or of one that word2vec or fastText wrote."""
 
+import codecs
+import gzip
 import io
 import math
+import re
 import zipfile
 import zlib
+from collections import Counter
 from itertools import islice
 
 import numpy as np
 
 from common.errors import InputError
+from common.files import GZIP, UTF_16, ZIP
 
 NO_OF_TOKENS = 100000  # kept of the file's tokens, the most frequent first (handout, "GloVe Features")
 LINES_AT_ONCE = 4096
@@ -17,11 +22,13 @@ LINES_AT_ONCE = 4096
 def read_glove(path):
     """The first 100,000 tokens of a GloVe file and their vectors.
 
-    path: text, plain or as the only .txt file of a .zip; a line is a token and its numbers, with single spaces
-    between them. A token may hold spaces itself; of a token that comes twice, the first counts.
+    path: text, plain, as a .gz or as the only .txt or .vec file of a .zip; a line is a token and its numbers, with
+    single spaces between them. A first line may tell how many tokens and numbers there are, as word2vec and fastText
+    write it. A token may hold spaces itself and end in a number; of a token that comes twice, the first counts.
 
     Returns the tokens (list of V str) and the embeddings ((V + 1, d) float32; row 0, of unknown words, is zeros).
-    InputError names the line that does not hold as many numbers as the first.
+    InputError names the line that does not hold as many numbers as the first line says, or else most of the first
+    lines hold.
     """
     token_to_row = {}
     blocks = []
@@ -29,7 +36,13 @@ def read_glove(path):
     line_number = 1
     with _open_glove(path) as file:
         while lines := _next_lines(file, path, min(LINES_AT_ONCE, NO_OF_TOKENS - len(token_to_row))):
-            dimension = dimension or _dimension(lines[0], path)
+            if dimension is None:
+                dimension, is_told = _dimension(lines, path)
+                if is_told:
+                    del lines[0]
+                    line_number += 1
+            if not lines:
+                break  # the counts are all there is
             tokens, embeddings = _parse_block(lines, dimension, path, line_number)
             new = []
             for row, token in enumerate(tokens):
@@ -38,19 +51,26 @@ def read_glove(path):
                     new.append(row)
             blocks.append(embeddings[new])
             line_number += len(lines)
-    if not blocks:
-        raise InputError(f"{path} is empty")
+    if not token_to_row:
+        raise InputError(f"{path} is empty, or holds no vectors")
     return list(token_to_row), np.concatenate([np.zeros((1, dimension), np.float32), *blocks])
 
 
 def _open_glove(path):
     try:
-        if path.suffix != ".zip":
-            return open(path, "rb")
-        archive = zipfile.ZipFile(path)
-        names = [name for name in archive.namelist() if name.endswith(".txt")]
+        file = open(path, "rb")  # noqa: SIM115, read_glove closes it
+        start = file.peek(2)[:2]
+        if start in UTF_16:
+            raise InputError(f"{path} is UTF-16: convert it with  iconv -f UTF-16 -t UTF-8")
+        if start == GZIP:
+            return gzip.GzipFile(fileobj=file)
+        if start != ZIP:
+            return file
+        archive = zipfile.ZipFile(file)
+        # a Mac adds __MACOSX/._NAME
+        names = [name for name in archive.namelist() if re.search(r"(^|/)[^./][^/]*\.(txt|vec)$", name)]
         if len(names) != 1:
-            raise InputError(f"{path} holds {len(names)} .txt files; unpack it and give one of them to --glove")
+            raise InputError(f"{path} holds {len(names)} .txt or .vec files; unpack it and give one of them to --glove")
         return io.BufferedReader(archive.open(names[0]), 1 << 20)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
@@ -60,21 +80,34 @@ def _open_glove(path):
 
 def _next_lines(file, path, count):
     try:
-        # "\n" alone ends a line: tokens may hold other characters that end lines elsewhere, such as "\x85"
-        return [line.removesuffix(b"\n") for line in islice(file, count)]
+        # "\n" alone ends a line: tokens may hold other characters that end lines elsewhere, such as "\x85"; before it
+        # Windows writes "\r", and word2vec and fastText write a space behind each number
+        return [line.rstrip(b" \r\n") for line in islice(file, count)]
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is damaged ({error}); fetch it again") from error
 
 
-def _dimension(line, path):
-    """How many numbers stand at the end of the file's first line, after a token of at least one field."""
-    fields = line.split(b" ")[1:]
-    dimension = 0
-    while dimension < len(fields) and _is_number(fields[-1 - dimension]):
-        dimension += 1
+def _dimension(lines, path):
+    """How many numbers follow each token, by the file's first lines, and whether their first line tells it."""
+    lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
+    told = re.fullmatch(rb"[0-9]+ ([1-9][0-9]*)", lines[0])
+    # or else a number has a vector of one dimension
+    if told and not (len(lines) > 1 and _no_of_numbers(lines[1]) == 1 != int(told[1])):
+        return int(told[1]), True
+    # of most lines: a token may end in a number
+    dimension = Counter(map(_no_of_numbers, lines[:100])).most_common(1)[0][0]
     if dimension == 0:
         raise InputError(f"{path}, line 1: expected a token and its numbers, with spaces between them")
-    return dimension
+    return dimension, False
+
+
+def _no_of_numbers(line):
+    """How many numbers stand at the end of a line, after a token of at least one field."""
+    fields = line.split(b" ")[1:]
+    number = 0
+    while number < len(fields) and _is_number(fields[-1 - number]):
+        number += 1
+    return number
 
 
 def _is_number(field):
@@ -94,7 +127,7 @@ def _parse_block(lines, dimension, path, line_number):
             except ValueError as error:
                 reason = str(error).partition(" at row 0")[0]
                 raise InputError(
-                    f"{path}, line {number}: expected a token and {dimension} numbers, as in line 1: {reason}"
+                    f"{path}, line {number}: expected a token and {dimension} numbers: {reason}"
                 ) from error
         raise
 
@@ -110,8 +143,6 @@ def _parse(lines, dimension):
         if surplus:
             token = line.rsplit(b" ", dimension)[0]
             row = line[len(token) + 1 :]
-            if _is_number(token.rpartition(b" ")[2]):
-                raise ValueError("found more")
         tokens.append(token.decode())
         numbers.append(row)
     embeddings = np.loadtxt(numbers, dtype=np.float32, delimiter=" ", comments=None, ndmin=2)

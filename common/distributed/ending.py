@@ -32,11 +32,17 @@ def _is_one_of_others():
 ending = Ending()
 
 
-def run_script(main):
+TRAINING_ADVICE = (
+    "a smaller --batch-size helps most, then shorter crops (--train-length, --test-length, --lengths), fewer "
+    "--hidden-units or a smaller --vocab-size"
+)
+
+
+def run_script(main, memory_advice=TRAINING_ADVICE):
     """Calls `main()` and leaves the process with its status, without a traceback for what the user can mend.
 
-    InputError and a lack of memory end with status 2, a lost process with 1, Ctrl-C with 130, a scheduler's signal to a
-    training with 143 and a closed pipe (`script | head`) with 141.
+    InputError and a lack of memory (told with `memory_advice`) end with status 2, a lost process with 1, Ctrl-C with
+    130, a scheduler's signal to a training with 143 and a closed pipe (`script | head`) with 141.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? for what it cannot
@@ -50,11 +56,7 @@ def run_script(main):
         # PyTorch's own exceptions for it, told apart by their words so that preprocessing need not import PyTorch
         if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", str(error)):
             raise
-        message = (
-            "error: out of memory: a smaller --batch-size helps most, then shorter crops (--train-length, "
-            "--test-length, --lengths), fewer --hidden-units or a smaller --vocab-size"
-        )
-        ending.badly(message, 2)
+        ending.badly(f"error: out of memory: {memory_advice}", 2)
     except LostProcessError as error:
         ending.badly(f"error: {error}", 1)
     except RunInterruptedError as error:

@@ -11,6 +11,7 @@ in a large matrix product and a large copy.
 """
 
 import importlib.util
+import random
 import statistics
 import subprocess
 import sys
@@ -175,6 +176,40 @@ def reading_rows(setting):
 
     reviews = ours()
     yield Row(f"reading {len(reviews):,} reviews", theirs, ours, len(reviews.ids), check=check_ids)
+
+
+def tokenizing_rows(setting):
+    """NLTK's own two steps beside ours on made-up reviews; each call of ours begins without any words remembered."""
+    from nltk import redos
+    from odd_texts import Oracle
+
+    from common.data import tokenizing
+    from common.data.sample import write_review
+
+    rng = random.Random(0)
+    texts = [" ".join(write_review(rng, 1 + number % 10)) for number in range(2000)]
+    with tempfile.TemporaryDirectory() as folder:
+        time_limit = redos.DEFAULT_TIMEOUT
+        tokenizing.load_punkt(folder, texts)
+    oracle = Oracle()
+
+    def theirs():
+        redos.DEFAULT_TIMEOUT = time_limit
+        tokens = list(map(oracle.tokens, texts))
+        redos.DEFAULT_TIMEOUT = None
+        return tokens
+
+    def ours():
+        tokenizing._words_of_piece.clear()
+        return list(map(tokenizing.tokenize, texts))
+
+    expected = theirs()
+
+    def check_tokens():
+        if ours() != expected:
+            sys.exit("tokenizing: ours differ from NLTK's tokens")
+
+    yield Row("tokenizing (NLTK)", theirs, ours, sum(map(len, expected)), check=check_tokens)
 
 
 def glove_rows(setting):
@@ -534,6 +569,7 @@ def whole_job_row(setting):
 
 
 ROWS = {
+    "tokenizing": tokenizing_rows,
     "reading": reading_rows,
     "glove": glove_rows,
     "crops": crops_rows,
