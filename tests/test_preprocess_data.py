@@ -394,7 +394,7 @@ RUN_IN_PARTS = """
 import os, signal, sys
 sys.path.insert(0, {repo!r})
 import preprocess_data
-from common.errors import run_script
+from common.distributed.ending import run_script
 {patch}
 run_script(preprocess_data.main, "fewer --workers need less")
 """
