@@ -92,9 +92,7 @@ submit() {
     submission "$name" "$part" "$dependency" ${1:+$#}
     if [ -n "$dry_run" ]; then
         id="<$name>"
-        for setting in ${SETTINGS//,/ }; do
-            [ -z "${!setting}" ] || printf '%s=%q ' "$setting" "${!setting}"
-        done
+        for setting in ${SETTINGS//,/ }; do printf '%s=%q ' "$setting" "${!setting}"; done
         printf '%q ' "${command[@]}" | sed 's/\\\([,<>]\)/\1/g; s/ $//'
         echo
     else

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Prints the lines of a table of trials, checked, for the shell: part, trial, options and test options, between them \\x1f.
+"""Prints the lines of a table of trials, checked, for the shell: its first four columns, with \\x1f between.
 
-usage: python jobs/trials.py TABLE NAMES [PART...]      NAMES: "all", or names with commas between; all parts if none is given
+usage: python jobs/trials.py TABLE NAMES [PART...]      NAMES: "all", or some with commas between; no PART: all parts
 
-What is wrong in the table ends it with status 2, one line that says where, and nothing printed. Empty lines are skipped.
+What is wrong in the table ends it with status 2 and one line that says where; nothing is printed then. Empty lines are
+skipped.
 """
 
 import csv
