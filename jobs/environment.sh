@@ -66,6 +66,9 @@ esac
 # ---- in a job only
 
 if [ -n "${PBS_JOBID:-}${SLURM_JOB_ID:-}" ]; then
+    # %27 is a quote, %2C a comma, %25 a per cent sign: see encoded in functions.sh
+    printf -v ARGS %b "${ARGS//\%/\\x}"
+    printf -v TEST_ARGS %b "${TEST_ARGS//\%/\\x}"
     if [ -n "$MODULES" ]; then
         if [ -n "$MODULES_INIT" ] && [ ! -e "$MODULES_INIT" ]; then
             echo "error: there is no $MODULES_INIT here: set MODULES_INIT, or MODULES= where there are no modules" >&2

@@ -108,6 +108,13 @@ generate() {
 
 # ---- with a batch system
 
+# encoded TEXT: without what qsub -v drops or cuts a text at, quotes, backslashes and commas
+encoded() {
+    local text=${1//\%/%25}
+    text=${text//\'/%27} text=${text//\"/%22} text=${text//\\/%5C}
+    echo "${text//,/%2C}"
+}
+
 # submission NAME PART DEPENDENCY [COUNT]: sets `command`, which submits the job of a part, or an array of COUNT jobs,
 # once it has the DEPENDENCY, as in afterok:ID, or nothing
 submission() {
@@ -226,6 +233,7 @@ submit_successor() {
         [ -z "$RESOURCES" ] || break
     done
     RESOURCES=$kind=$RESOURCES SETTINGS=$SETTINGS,TRIAL,ARGS,TEST_ARGS,MORE_JOBS
+    ARGS=$(encoded "$ARGS") TEST_ARGS=$(encoded "$TEST_ARGS")
     export TRIAL ARGS TEST_ARGS MORE_JOBS
     # a job of an array cannot be waited for alone
     submission "$name.$MORE_JOBS" "$1" "afterany:${PBS_JOBID/\[*\]/[]}"

@@ -121,12 +121,13 @@ release() {
     esac
 }
 
-preprocessing=$(find preprocess)
+name=preprocess${sample:+-sample}
+preprocessing=$(find "$name")
 if [ -n "$preprocessing" ]; then
-    echo "preprocess waits or runs already: $preprocessing"
+    echo "$name waits or runs already: $preprocessing"
 elif ! is_preprocessed "$glove"; then
     [ -n "$preprocess" ] || usage "there is nothing in $DATA: give --imdb DIR [--glove FILE]"
-    ARGS=$preprocess NODES=1 submit preprocess preprocess ''
+    ARGS=$(encoded "$preprocess") NODES=1 submit "$name" preprocess ''
     preprocessing=$id
 fi
 
@@ -157,7 +158,9 @@ while IFS=$'\x1f' read -r part trial options test_options <&3; do
     fi
     key="$part $dependency $start $steps"
     [ "$key" = "$held_key" ] && [ "$part" != 3a ] || release
-    [ -n "$held" ] || TRIAL=$trial ARGS=$options TEST_ARGS=$test_options LANGUAGE_MODEL=$start STEPS=$steps
+    if [ -z "$held" ]; then
+        TRIAL=$trial ARGS=$(encoded "$options") TEST_ARGS=$(encoded "$test_options") LANGUAGE_MODEL=$start STEPS=$steps
+    fi
     if [ "$part" != 3a ]; then
         held_key=$key held_part=$part held_dependency=$dependency held=$held:$trial
         continue

@@ -44,7 +44,7 @@ class Cluster:
         (self.tree / ".venv" / "bin").mkdir(parents=True)
         shutil.copy(STAND_INS / "python", self.tree / ".venv" / "bin")
         (folder / "bin").mkdir()
-        for name in ("aprun", "srun"):
+        for name in ("aprun", "mpiexec", "srun"):
             shutil.copy(STAND_INS / "launcher", folder / "bin" / name)
         for name in COMMANDS[kind]:
             (folder / "bin" / name).write_text(f"#!{sys.executable}\n{(STAND_INS / 'batch_system.py').read_text()}")
@@ -333,16 +333,16 @@ def test_everything_in_the_right_order(any_cluster):
     printed = succeed(any_cluster.submit_all("--sample"))
     again = succeed(any_cluster.submit_all("--sample"))  # while all wait
     ids = dict(line.split() for line in printed.splitlines())
-    assert list(ids) == ["preprocess", *SAMPLE_JOBS]
+    assert list(ids) == ["preprocess-sample", *SAMPLE_JOBS]
     assert again.splitlines() == [f"{name} waits or runs already: {job_id}" for name, job_id in ids.items()]
 
     jobs, calls = any_cluster.run()
     assert {job["status"] for job in jobs.values()} == {0}
     assert scripts(calls) == ALL_STEPS
     jobs = {job["id"]: job for job in jobs.values()}
-    assert jobs[ids["preprocess"]]["depends_on"] is None
+    assert jobs[ids["preprocess-sample"]]["depends_on"] is None
     for name in SAMPLE_JOBS:
-        before = "preprocess" if name[:2] in ("1a", "1b", "2a", "2b") or name == "3a-sample" else "3a-sample"
+        before = "preprocess-sample" if name[:2] in ("1a", "1b", "2a", "2b") or name == "3a-sample" else "3a-sample"
         assert jobs[ids[name]]["depends_on"] == ["afterok", ids[before]]
     assert all("--data preprocessed_data/sample --device cuda " in call for call in calls[1:])
     # the same options as in run_all.sh
@@ -403,29 +403,29 @@ def test_the_options_of_a_trial_are_known(part, trial, options, tmp_path):
 @pytest.mark.parametrize(
     ("fail", "held_back"),
     [
-        (PREPROCESSING, ["1a", "1b", "2a", "2b", "3a", "3b", "3c"]),
-        (TRAIN_3A, ["3b", "3c"]),
-        ("3a/RNN_language_test.py", ["3b", "3c"]),
+        (PREPROCESSING, SAMPLE_JOBS),
+        (TRAIN_3A, SAMPLE_JOBS[-3:]),
+        ("3a/RNN_language_test.py", []),  # 3b and 3c need the model alone
         (STEPS_1A[0], []),
     ],
 )
 def test_a_failing_job_holds_back_what_depends_on_it(fail, held_back, cluster):
     succeed(cluster.submit_all("--sample"))
-    jobs, _ = cluster.run(FAIL=fail)
-    assert [name for name, job in jobs.items() if job["status"] == ENDED_BADLY] == [
-        f"imdb-{part}-sample" for part in held_back
-    ]
-    assert [job["status"] for job in jobs.values()].count(1) == 1
+    jobs = cluster.run(FAIL=fail)[0].values()
+    outputs = [f"jobs/{name}.out" for name in held_back]
+    assert [job["output"] for job in jobs if job["status"] == ENDED_BADLY] == outputs
+    assert [job["status"] for job in jobs].count(1) == 1
     # submitted once more, it goes on from there
     succeed(cluster.submit_all("--sample"))
     jobs, calls = cluster.run()
     assert [step for step in ALL_STEPS if step in scripts(calls)] == scripts(calls)
-    assert (cluster.tree / "3c/trials/sample/test.txt").exists()
+    for part in ("3a", "3c"):
+        assert (cluster.tree / part / "trials/sample/test.txt").exists()
 
 
 # a file that is newer than what was made from it: the jobs that are submitted again
 NEWER = {
-    "preprocessed_data/sample/imdb_train.txt": ["1a", "2a", "3a", "3b", "3c"],
+    "preprocessed_data/sample/imdb_train.txt": ["1a", "2a", "3a", "3a", "3b", "3c"],
     "preprocessed_data/sample/imdb_train_glove.txt": ["1b", "2b"],
     "1a/trials/sample/BOW.model": ["1a"],
     "3a/trials/sample/language.model": ["3a", "3b", "3c"],
@@ -442,16 +442,89 @@ def test_what_is_older_than_its_source_is_submitted_again(newer, parts, cluster)
     assert [line[:2] for line in printed.splitlines() if "done already" not in line] == parts
 
 
-def test_parts_and_trials(cluster):
+def test_parts_and_trials(any_cluster):
+    any_cluster.preprocess()
+    printed = succeed(any_cluster.submit_all("--trials", "default,overfits,long", "1a", "2a"))
+    assert re.sub(r"[\d.bw]+(\[\]\.bw)? ", "ID ", printed) == re.sub(
+        r"[\d.bw]+(\[\]\.bw)? ", "ID ", "1a-trials 1 (default overfits)\n2a-trials 2 (default long)\n"
+    )
+    again = succeed(any_cluster.submit_all("--trials", "long", "2a"))
+    second = {"torque": "2[2].bw", "pbspro": "2[2].bw", "slurm": "2_2"}[any_cluster.kind]
+    assert again == f"2a-long waits or runs already: {second}\n"
+    # one that fails does not hold the others back
+    (any_cluster.tree / "jobs" / "trials.csv").write_text(
+        (any_cluster.tree / "jobs" / "trials.csv").read_text().replace("1a,default,,", "1a,default,--fail,")
+    )
+    calls = any_cluster.run(FAIL="--fail")[1]
+    assert scripts(calls) == [STEPS_1A[0], *STEPS_1A, *STEPS_2A, *STEPS_2A]
+    assert "--trial overfits --hidden-units 2000 --hidden-layers 3 --dropout 0" in calls[1]
+    assert (any_cluster.tree / "2a/trials/long/test.txt").exists()
+    for name in ("1a-overfits", "2a-long"):
+        assert (any_cluster.tree / "jobs" / f"{name}.out").read_text() != ""
+
+
+def test_a_trial_of_3c_starts_from_3as_of_the_same_name(any_cluster):
+    any_cluster.preprocess()
+    with open(any_cluster.tree / "jobs" / "trials.csv", "a") as table:
+        table.write("3a,dusk,--epochs 2,,\n3b,dusk,,,\n3c,dusk,,,\n")
+    # submitted in this call, then waiting from an earlier one; 3a's default is awaited by what has no 3a of its own
+    first = succeed(any_cluster.submit_all("--trials", "default,dusk,from-scratch", "3a", "3b"))
+    succeed(any_cluster.submit_all("--trials", "default,dusk,from-scratch", "3c"))
+    ids = dict(line.split()[:2] for line in first.splitlines())
+    waits_for = {
+        job["variables"]["TRIAL"]: job["depends_on"][1] for job in any_cluster.jobs().values() if "3c" in job["name"]
+    }
+    assert waits_for["dusk"] == ids["3a-dusk"]
+    assert waits_for.get("from-scratch", waits_for["default"]) == ids["3a-default"]
+    _, calls = any_cluster.run()
+    for script, option in (("3b/generate_review.py", "--model"), ("3c/RNN_sentiment_analysis.py", "--language-model")):
+        models = [call.split(f" {option} ")[1].split()[0] for call in calls if call.startswith(script)]
+        assert sorted(set(models)) == ["3a/language.model", "3a/trials/dusk/language.model"]
+        assert models.count("3a/trials/dusk/language.model") == 1
+    # it exists
+    (any_cluster.tree / "3c/trials/dusk/test.txt").unlink()
+    (any_cluster.tree / "3c/trials/dusk/rnn.model").unlink()
+    succeed(any_cluster.submit_all("--trials", "dusk", "3c"))
+    assert "--language-model 3a/trials/dusk/language.model" in any_cluster.run()[1][0]
+    # one that is given wins
+    (any_cluster.tree / "3c/trials/dusk/rnn.model").unlink()
+    succeed(any_cluster.submit_all("--trials", "dusk", "3c", LANGUAGE_MODEL="3a/language.model"))
+    assert "--language-model 3a/language.model" in any_cluster.run()[1][0]
+
+
+HEADER = "part,trial,options,test options,what it shows\n"
+
+
+def test_empty_lines_and_quotes_in_the_table(cluster):
     cluster.preprocess()
-    printed = succeed(cluster.submit_all("--trials", "default,overfits,long", "1a", "2a"))
-    assert [line.split()[0] for line in printed.splitlines()] == ["1a-default", "1a-overfits", "2a-default", "2a-long"]
-    jobs, calls = cluster.run()
-    # no longer than Torque allows
-    assert list(jobs) == ["imdb-1a-default", "imdb-1a-overfit", "imdb-2a-default", "imdb-2a-long"]
-    assert scripts(calls) == [*STEPS_1A, *STEPS_1A, *STEPS_2A, *STEPS_2A]
-    assert "--trial overfits --hidden-units 2000 --hidden-layers 3 --dropout 0" in calls[2]
-    assert (cluster.tree / "2a/trials/long/test.txt").exists()
+    text = f'\ufeff{HEADER}\n,,,,\n1a,mine,"--note \'a, ""b"" 50%\'",,"one, two"\r\n  \n'
+    (cluster.tree / "jobs" / "trials.csv").write_text(text)
+    succeed(cluster.submit_all("--trials", "all"))
+    assert ' --trial mine --note a, "b" 50% ALPS' in cluster.run()[1][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("part;trial\n", "line 1: its first line is not part,trial,"),
+        (f"{HEADER}\n4a,x,,,\n", "line 3: no part '4a'"),
+        (f"{HEADER}1a,../x,,,\n", "line 2: '../x' is no name for a trial"),
+        (f"{HEADER}1a,all,,,\n", "line 2: 'all' is no name for a trial"),
+        (f"{HEADER}1a,,--epochs 2,,\n", "line 2: '' is no name for a trial"),
+        (f"{HEADER}1a,x,,,\n1a,x,,,\n", "line 3: part 1a has a trial x already, in line 2"),
+        (f"{HEADER}1a,x,,,one, two\n", 'line 2: 6 columns where 5 are expected; a text with commas needs "quotes"'),
+        (f"{HEADER}1a,x,--note 'a,,\n", "line 2: No closing quotation"),
+        (f'{HEADER}1a,x,"--note a,,\n', "line 2: unexpected end of data"),
+        (f"{HEADER}1a,x,wide,,\n", "line 2: 'wide' are no options"),
+        (f"{HEADER}1a,x,,--lengths 5;ls\u2028,\n", "options stand in one line"),
+        (f"{HEADER}1b,x,,,\n", "jobs/trials.csv has no trials of part 1a"),
+    ],
+)
+def test_what_is_wrong_in_the_table_is_told_before_anything_runs(text, words, cluster):
+    cluster.preprocess()
+    (cluster.tree / "jobs" / "trials.csv").write_text(text)
+    refused(cluster.submit_all("--trials", "all", "1a"), words)
+    assert cluster.jobs() == {}
 
 
 def test_what_cannot_run_is_not_submitted(cluster):
@@ -465,13 +538,21 @@ def test_what_cannot_run_is_not_submitted(cluster):
 
 
 def test_a_new_trial_is_a_line_in_the_table(cluster):
-    succeed(cluster.submit_all("--sample", "1a"))
+    cluster.preprocess()
+    with open(cluster.tree / "jobs" / "trials.csv", "a") as table:
+        table.write('1a,mine,"--epochs 1",,more\r\n')
+    succeed(cluster.submit_all("--trials", "mine"))
+    assert " --trial mine --epochs 1 ALPS" in cluster.run()[1][0]
+
+
+def test_a_test_that_was_cut_off_is_submitted_alone(cluster):
+    succeed(cluster.submit_all("--sample", "1a", "3a"))
     cluster.run()
-    with open(cluster.tree / "jobs" / "sample.csv", "a") as table:
-        table.write('1a,sample,"--epochs 1",,more\r\n')
-    (cluster.tree / "1a/trials/sample/test.txt").unlink()
-    succeed(cluster.submit_all("--sample", "1a"))
-    assert " --epochs 1 ALPS" in cluster.run()[1][-2]
+    for part in ("1a", "3a"):
+        (cluster.tree / part / "trials/sample/test.txt").unlink()
+    printed = succeed(cluster.submit_all("--sample", "1a", "3a"))
+    assert [line.split()[0] for line in printed.splitlines()] == ["1a-sample", "3a-sample-test"]
+    assert scripts(cluster.run()[1]) == ["1a/BOW_test.py", "3a/RNN_language_test.py"]
 
 
 def test_nodes_of_all_parts(cluster):
@@ -484,10 +565,10 @@ def test_nodes_of_all_parts(cluster):
 
 
 def test_a_dry_run_submits_nothing(cluster):
-    without_qsub = f"{REPO / 'no-such-folder'}:/usr/bin:/bin"
+    without_qsub = "/usr/bin:/bin"
     printed = succeed(cluster.submit_all("--dry-run", "--sample", PATH=without_qsub)).splitlines()
-    assert len(printed) == 8
-    assert "qsub -N imdb-preprocess " in printed[0]
+    assert len(printed) == 9
+    assert " qsub -N imdb-preprocess " in printed[0]
     assert "-W depend=afterok:<3a-sample> " in printed[-1]
     assert printed[-1].endswith(" jobs/3c.pbs")
     assert cluster.run()[0] == {}
@@ -499,7 +580,7 @@ def test_a_dry_run_submits_nothing(cluster):
         (["--colour"], "--colour is no option and no part"),
         (["4a"], "4a is no option and no part"),
         (["--trials"], "--trials needs a value"),
-        (["--trials", "default,nix"], "jobs/trials.csv has no trial nix"),
+        (["--imdb", "My Data/aclImdb"], "there is no "),
         (["--glove", "jobs"], "--glove goes with --imdb"),
         (["--sample", "--imdb", "jobs"], "--sample goes with neither"),
         ([], "nothing in preprocessed_data"),
@@ -510,5 +591,28 @@ def test_bad_usage(arguments, words, cluster):
     assert cluster.run()[0] == {}
 
 
-def test_without_a_cluster(cluster):
-    refused(cluster.submit_all("--sample", PATH="/usr/bin:/bin"), "no qsub", "--dry-run")
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("MODULES_INIT=/nowhere", ["no /nowhere here", "MODULES="]),
+        ("LAUNCHER=no-aprun -n 1", ["no no-aprun here", "LAUNCHER="]),
+        ("SCHEDULER=lsf", ["SCHEDULER is lsf", "torque, pbspro or slurm"]),
+        ("ARGS=--note 'a", ["a quote is not closed in: --note 'a"]),
+    ],
+)
+def test_a_wrong_setting_is_named(settings, words, cluster):
+    succeed(cluster.call("qsub", "-v", settings, "jobs/1a.pbs"))
+    jobs, calls = cluster.run()
+    assert jobs["imdb-1a"]["status"] != 0
+    assert calls == []
+    for word in words:
+        assert word in errors(cluster, jobs["imdb-1a"])
+
+
+@pytest.mark.parametrize(("kind", "command"), [("torque", "qsub"), ("slurm", "sbatch")])
+def test_without_a_cluster(kind, command, cluster):
+    bare = cluster.tree.parent / "bare"  # has no batch system's command
+    bare.mkdir()
+    for name in ("bash", "dirname", "realpath"):
+        (bare / name).symlink_to(shutil.which(name))
+    refused(cluster.submit_all("--sample", PATH=str(bare), SCHEDULER=kind), f"no {command}", "--dry-run")
