@@ -145,6 +145,19 @@ def test_trials(run_all, tree):
     assert calls[STEPS_1A[0]].endswith("--trial mine --hidden-units 7")
 
 
+def test_a_trial_of_3c_starts_from_3as_of_the_same_name(run_all, tree):
+    with open(tree / "jobs" / "trials.csv", "a") as table:
+        table.write("3a,dusk,--epochs 2,,\n3b,dusk,,,\n3c,dusk,,,\n")
+    _, calls = succeed(run_all(*REAL, "--trials", "dusk,from-scratch", cwd=tree.parent))
+    assert "--model 3a/trials/dusk/language.model" in calls["3b/generate_review.py"]
+    # the last of 3c's is dusk
+    assert "--trial dusk --language-model 3a/trials/dusk/language.model" in calls["3c/RNN_sentiment_analysis.py"]
+    _, calls = succeed(run_all(*REAL, "--trials", "from-scratch", cwd=tree.parent))
+    assert not calls  # it was trained
+    _, calls = succeed(run_all(*REAL, "--trials", "fine-tune-all", cwd=tree.parent))
+    assert "--language-model 3a/language.model --fine-tune all" in calls["3c/RNN_sentiment_analysis.py"]
+
+
 def test_without_glove(run_all, tree):
     done, calls = succeed(run_all("--imdb", "aclImdb", cwd=tree.parent))
     assert list(calls) == [PREPROCESSING, *STEPS_1A, *STEPS_2A, TRAIN_3A, *AFTER_3A]
