@@ -31,21 +31,18 @@ done
 [ -n "$imdb" ] || [ -z "$glove$names" ] || usage "--glove and --trials go with --imdb"
 
 bash jobs/make_environment.sh requirements.txt
-python=$PWD/.venv/bin/python
 
 . jobs/functions.sh
+PYTHON=$PWD/.venv/bin/python LAUNCHER='' DEVICE='' DATA=preprocessed_data
 if [ -n "$imdb" ]; then
     use_trials "$names"
-    DATA=preprocessed_data
-    LANGUAGE_MODEL=3a/language.model
     preprocess=(--imdb "$imdb" ${glove:+--glove "$glove"})
 else
     use_sample
     preprocess=(--sample)
     glove=sample
 fi
-unknown=$(unknown_trial "$table" "$names")
-[ -z "$unknown" ] || usage "$table has no trial $unknown"
+lines=$("$PYTHON" jobs/trials.py "$TABLE" "$names")
 
 # record NAME SOURCE COMMAND...: does what `keep` does, unless the file NAME is current; then shows it
 record() {
@@ -60,40 +57,33 @@ if is_preprocessed "$glove"; then
     echo "== preprocessing: done already"
 else
     echo "== preprocessing"
-    "$python" preprocess_data.py "${preprocess[@]}" --output "$DATA"
+    run preprocess_data.py "${preprocess[@]}" --output "$DATA"
 fi
 
-while IFS=, read -r part trial options test_options _ <&3; do
+while IFS=$'\x1f' read -r part TRIAL ARGS TEST_ARGS <&3; do
     [[ $part != [12]b || -n $glove ]] || continue
+    LANGUAGE_MODEL=''
     describe "$part"
     title=$part
-    case $trial in default | sample) ;; *) title="$part $trial" ;; esac
-    to=$(folder "$part" "$trial")
+    case $TRIAL in default | sample) ;; *) title="$part $TRIAL" ;; esac
     mkdir -p "$to"
-    # the options are lists of words
-    # shellcheck disable=SC2046,SC2086
     if [ "$part" = 3b ]; then
         echo "== $title: generate_review.py"
-        record "$to/reviews.txt" "$source" \
-            "$python" 3b/generate_review.py --data "$DATA" --model "$LANGUAGE_MODEL" $options
+        record "$result" "$source" generate
+        continue
+    elif is_current "$model" "$source"; then
+        echo "== $title: trained already"
     else
-        if is_current "$to/$model" "$source"; then
-            echo "== $title: trained already"
-        else
-            echo "== $title: $train_script"
-            "$python" "$part/$train_script" --data "$DATA" --trial "$trial" \
-                $([ "$part" != 3c ] || echo --language-model "$LANGUAGE_MODEL") \
-                $(resume "$to/${model%.model}.state" "$source") $options
-        fi
-        echo "== $title: $test_script"
-        record "$to/test.txt" "$to/$model" \
-            "$python" "$part/$test_script" --data "$DATA" --model "$to/$model" $test_options
+        echo "== $title: $train_script"
+        train "$part"
     fi
-done 3< <(trials "$table" "$names")
+    echo "== $title: $test_script"
+    record "$result" "$model" test_model "$part"
+done 3<<<"$lines"
 
 echo
 echo "part  trial             test accuracy"
-while IFS=, read -r part trial _; do
+while IFS=$'\x1f' read -r part trial _; do
     [ -e "$(folder "$part" "$trial")/test.txt" ] || continue
     # a line is [length] accuracy loss seconds, and perplexity for 3a
     awk -v part="$part" -v trial="$trial" '
@@ -105,4 +95,4 @@ while IFS=, read -r part trial _; do
             if (perplexity) printf " (of the words), perplexity %s", perplexity
             print ""
         }' "$(folder "$part" "$trial")/test.txt"
-done < <(trials "$table" "$names")
+done <<<"$lines"

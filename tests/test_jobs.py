@@ -1,5 +1,6 @@
-"""The PBS jobs, with stand-ins for qsub, qstat, qalter, aprun, module and Python: what runs, when, in which order."""
+"""The jobs, with stand-ins for batch systems, launchers, module and Python: what runs, when, in which order."""
 
+import csv
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ import sys
 
 import pytest
 from conftest import PARTS, REPO, STAND_INS, TINY, refused, run_here
-from stand_ins.pbs import ENDED_BADLY, run_jobs
+from stand_ins.batch_system import ENDED_BADLY, load, run_jobs
 from test_run_all import (
     ALL_STEPS,
     PREPROCESSING,
@@ -18,13 +19,24 @@ from test_run_all import (
 )
 
 AFTER_3A = {"3b": ["3b/generate_review.py"], "3c": ["3c/RNN_sentiment_analysis.py", "3c/RNN_test.py"]}
+SAMPLE_JOBS = [f"{name}-sample" for name in ("1a", "1b", "2a", "2b", "3a")]
+SAMPLE_JOBS += ["3a-sample-test", "3b-sample", "3c-sample"]
 PBS_FILES = sorted(path.name for path in (REPO / "jobs").glob("*.pbs"))
 
 
-class Cluster:
-    """A tree with jobs/ and a stand-in for Python, and a PBS of its own."""
+COMMANDS = {
+    "torque": ("qsub", "qstat", "qalter"),
+    "pbspro": ("qsub", "qstat", "qalter"),
+    "slurm": ("sbatch", "squeue", "scontrol"),
+}
+LAUNCHED = {"torque": " ALPS_APP_PE=0 WORLD_SIZE=1", "pbspro": " WORLD_SIZE=1", "slurm": " SLURM_PROCID=0 WORLD_SIZE=1"}
 
-    def __init__(self, folder):
+
+class Cluster:
+    """A tree with jobs/ and a stand-in for Python, and a batch system of its own, `kind`."""
+
+    def __init__(self, folder, kind="torque"):
+        self.kind = kind
         self.tree = folder / "tree"
         self.spool = folder / "spool"
         self.spool.mkdir()
@@ -32,16 +44,19 @@ class Cluster:
         (self.tree / ".venv" / "bin").mkdir(parents=True)
         shutil.copy(STAND_INS / "python", self.tree / ".venv" / "bin")
         (folder / "bin").mkdir()
-        shutil.copy(STAND_INS / "aprun", folder / "bin")
-        for name in ("qsub", "qstat", "qalter"):
-            (folder / "bin" / name).write_text(f"#!{sys.executable}\n{(STAND_INS / 'pbs.py').read_text()}")
+        for name in ("aprun", "mpiexec", "srun"):
+            shutil.copy(STAND_INS / "launcher", folder / "bin" / name)
+        for name in COMMANDS[kind]:
+            (folder / "bin" / name).write_text(f"#!{sys.executable}\n{(STAND_INS / 'batch_system.py').read_text()}")
             (folder / "bin" / name).chmod(0o755)
         self.environment = {
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
             "HOME": str(folder),
-            "PBS_SPOOL": str(self.spool),
+            "BATCH_SPOOL": str(self.spool),
+            "BATCH_KIND": kind,
             "MODULES_INIT": str(STAND_INS / "module_init"),
             "MODULE_LOG": str(folder / "modules"),
+            **({} if kind == "torque" else {"SCHEDULER": kind}),
         }
 
     def call(self, *command, cwd=None, **environment):
@@ -57,6 +72,20 @@ class Cluster:
     def submit_all(self, *arguments, **environment):
         return self.call("bash", "jobs/submit_all.sh", *arguments, **environment)
 
+    def preprocess(self):
+        """Makes what a preprocessing without GloVe leaves."""
+        (self.tree / "preprocessed_data").mkdir()
+        for name in ("imdb_train.txt", "imdb_test_labels.npy"):
+            (self.tree / "preprocessed_data" / name).touch()
+
+    def names(self, *names):
+        """The names that the batch system has for jobs."""
+        return [name if self.kind == "slurm" else name[:10] for name in names]
+
+    def jobs(self):
+        """The jobs by name."""
+        return {job["name"]: job for job in load(self.spool)}
+
     def run(self, **environment):
         """Runs what can run; returns the jobs by name, and what Python was given, lines of script and options."""
         (self.tree / "log").unlink(missing_ok=True)
@@ -68,6 +97,11 @@ class Cluster:
 @pytest.fixture
 def cluster(tmp_path):
     return Cluster(tmp_path)
+
+
+@pytest.fixture(params=COMMANDS)
+def any_cluster(tmp_path, request):
+    return Cluster(tmp_path, request.param)
 
 
 def succeed(done):
@@ -109,10 +143,10 @@ def test_a_part_is_trained_and_tested(part, cluster):
     jobs, calls = cluster.run()
     assert jobs[f"imdb-{part}"]["status"] == 0, errors(cluster, jobs[f"imdb-{part}"])
     language_model = " --language-model 3a/language.model" if part == "3c" else ""
-    launch = " ALPS_APP_PE=0 WORLD_SIZE=1"
+    given = "--data preprocessed_data --device cuda"
     assert calls == [
-        f"{part}/{train} --data preprocessed_data --trial default{language_model}{launch}",
-        f"{part}/{test} --data preprocessed_data --model {part}/{model}{launch}",
+        f"{part}/{train} {given} --trial default{language_model}{LAUNCHED['torque']}",
+        f"{part}/{test} {given} --model {part}/{model}{LAUNCHED['torque']}",
     ]
     printed = (cluster.tree / f"imdb-{part}.out").read_text()
     assert (cluster.tree / part / "test.txt").read_text() == printed != ""
@@ -120,12 +154,16 @@ def test_a_part_is_trained_and_tested(part, cluster):
 
 
 def test_options_reach_a_job(cluster):
-    options = "TRIAL=wide,DATA=elsewhere,ARGS=--hidden-units 2000 --epochs 3,TEST_ARGS=--batch-size 50"
+    options = "TRIAL=wide,DATA=elsewhere,DEVICE=cpu,ARGS=--hidden-units 2000 --epochs 3,TEST_ARGS=--batch-size 50"
     # from the folder of the jobs too
     succeed(cluster.call("qsub", "-v", options, "1a.pbs", cwd=cluster.tree / "jobs"))
     _, calls = cluster.run()
-    assert calls[0].startswith(f"{STEPS_1A[0]} --data elsewhere --trial wide --hidden-units 2000 --epochs 3 ")
-    assert calls[1].startswith(f"{STEPS_1A[1]} --data elsewhere --model 1a/trials/wide/BOW.model --batch-size 50 ")
+    assert calls[0].startswith(
+        f"{STEPS_1A[0]} --data elsewhere --device cpu --trial wide --hidden-units 2000 --epochs 3 "
+    )
+    assert calls[1].startswith(
+        f"{STEPS_1A[1]} --data elsewhere --device cpu --model 1a/trials/wide/BOW.model --batch-size 50 "
+    )
     assert (cluster.tree / "1a/trials/wide/test.txt").exists()
     assert (cluster.tree / "jobs/imdb-1a.out").exists()
 
@@ -136,7 +174,7 @@ def test_another_cluster(cluster):
     succeed(cluster.call("qsub", "-v", settings, "jobs/2a.pbs"))
     jobs, calls = cluster.run()
     assert jobs["imdb-2a"]["status"] == 0
-    assert calls[0] == f"{STEPS_2A[0]} --data preprocessed_data --trial default WORLD_SIZE=1"
+    assert calls[0] == f"{STEPS_2A[0]} --data preprocessed_data --device cuda --trial default WORLD_SIZE=1"
     assert not (cluster.tree.parent / "modules").exists()
 
 
@@ -184,8 +222,8 @@ def test_several_nodes(cluster):
 def test_a_real_training_on_two_nodes(cluster, sample_data):
     for name in ("1a", "common"):
         shutil.copytree(REPO / name, cluster.tree / name, ignore=shutil.ignore_patterns("*.model", "*.state", "trials"))
-    options = f"NODES=2,MASTER_ADDR=127.0.0.1,PYTHON={sys.executable},DATA={sample_data},ARGS={TINY['1a']}"
-    succeed(cluster.call("qsub", "-l", "nodes=2:ppn=16:xk", "-v", f"{options} --device cpu", "jobs/1a.pbs"))
+    options = f"NODES=2,MASTER_ADDR=127.0.0.1,PYTHON={sys.executable},DATA={sample_data},DEVICE=cpu,ARGS={TINY['1a']}"
+    succeed(cluster.call("qsub", "-l", "nodes=2:ppn=16:xk", "-v", options, "jobs/1a.pbs"))
     jobs, _ = cluster.run(OMP_NUM_THREADS="1")
     assert jobs["imdb-1a"]["status"] == 0, errors(cluster, jobs["imdb-1a"])
     assert "running 2 processes" in errors(cluster, jobs["imdb-1a"])
@@ -195,37 +233,80 @@ def test_a_real_training_on_two_nodes(cluster, sample_data):
     assert lines[-2].split()[:2] == lines[-1].split()[:2]
 
 
-# ------------------------------------------------------------------------------------ 3a and its walltime
+# ------------------------------------------------------------------------------- a training and its walltime
 
 CUT_OFF = ["-l", "walltime=00:00:02", "-v", "STOP_BEFORE=1"]
 
 
-def test_a_training_longer_than_its_walltime(cluster):
-    first = succeed(cluster.call("qsub", *CUT_OFF, "jobs/3a.pbs")).strip()
-    for part in ("3b", "3c"):
-        succeed(cluster.call("qsub", "-W", f"depend=afterok:{first}", f"jobs/{part}.pbs"))
-    jobs, calls = cluster.run(SLOW=TRAIN_3A)
-    assert scripts(calls) == [TRAIN_3A, TRAIN_3A, "3a/RNN_language_test.py", *AFTER_3A["3b"], *AFTER_3A["3c"]]
-    assert ["--resume" in call.split() for call in calls[:2]] == [False, True]
+def test_a_training_longer_than_its_walltime(any_cluster):
+    settings = {"WALLTIME": "00:00:02", "STOP_BEFORE": "1", "NODES": "2", "QUEUE": "gpu", "ACCOUNT": "course"}
+    succeed(any_cluster.submit_all("--sample", "3a", "3b", "3c", **settings))
+    first = any_cluster.jobs()["imdb-3a-sample"]
+    jobs, calls = any_cluster.run(SLOW=TRAIN_3A)
     assert {job["status"] for job in jobs.values()} == {0}
-    successor = jobs["imdb-3a"]
-    assert successor["resources"] == {"nodes": "1:ppn=16:xk", "walltime": "00:00:02"}
-    assert successor["variables"]["MORE_JOBS"] == "9"
-    assert successor["depends_on"] == ["afterany", first]
-    for part in ("3b", "3c"):
-        assert jobs[f"imdb-{part}"]["depends_on"] == ["afterok", successor["id"]]
-    assert "4.bw goes on" in (cluster.tree / "imdb-3a.out").read_text()
+    # both processes, twice
+    assert ["--resume" in call.split() for call in calls if call.startswith(TRAIN_3A)] == [False] * 2 + [True] * 2
+    test_3a, *after_3a = (
+        jobs[f"imdb-{name}"] for name in any_cluster.names("3a-sample-test", "3b-sample", "3c-sample")
+    )
+    printed = (any_cluster.tree / "jobs" / "3a-sample.out").read_text()
+    if any_cluster.kind == "slurm":
+        goes_on = jobs["imdb-3a-sample"]
+        assert (goes_on["id"], goes_on["restarts"]) == (first["id"], 1)
+    else:
+        (goes_on,) = (job for job in jobs.values() if job["output"] == "jobs/3a-sample.9.out")
+        assert goes_on["variables"]["MORE_JOBS"] == "9"
+        assert goes_on["depends_on"] == ["afterany", first["id"]]
+    assert f"{goes_on['id']} " in printed
+    for name in ("resources", "queue", "account"):
+        assert goes_on[name] == first[name]
+    assert (goes_on["queue"], goes_on["account"]) == ("gpu", "course")
+    assert (any_cluster.tree / "jobs" / "3a-sample.id").read_text() == goes_on["id"] + "\n"
+    for job in (test_3a, *after_3a):
+        assert job["depends_on"] == ["afterok", goes_on["id"]]
 
 
 def test_the_successor_has_the_same_settings(cluster):
-    command = ["qsub", "-l", "walltime=00:00:02", "-l", "nodes=2:ppn=16:xk", "-N", "small"]
+    command = ["qsub", "-l", "walltime=00:00:02", "-l", "nodes=2:ppn=16:xk", "-q", "gpu", "-A", "course"]
     settings = "STOP_BEFORE=1,NODES=2,TRIAL=small,ARGS=--hidden-units 300 --epochs 2,TEST_ARGS=--lengths 50"
-    succeed(cluster.call(*command, "-v", settings, "jobs/3a.pbs"))
+    first = succeed(cluster.call(*command, "-v", settings, "jobs/3a.pbs")).strip()
+    succeed(cluster.call("qsub", "-W", f"depend=afterok:{first}", "jobs/3c.pbs"))
     jobs, calls = cluster.run(SLOW=TRAIN_3A)
-    assert jobs["small"]["resources"] == {"nodes": "2:ppn=16:xk", "walltime": "00:00:02"}
-    assert jobs["small"]["status"] == 0
+    small = jobs["imdb-3a-small.9"]
+    assert small["resources"] == {"nodes": "2:ppn=16:xk", "walltime": "00:00:02"}
+    assert (small["queue"], small["account"], small["status"]) == ("gpu", "course", 0)
+    assert jobs["imdb-3c"]["depends_on"] == ["afterok", small["id"]]
     assert [call for call in calls if "--resume --hidden-units 300 --epochs 2" in call and "WORLD_SIZE=2" in call]
-    assert "--lengths 50" in calls[-1]
+    # a job submitted by hand tests, too
+    assert any("--lengths 50" in call for call in calls)
+
+
+def test_a_trial_of_an_array_goes_on_by_itself(any_cluster):
+    any_cluster.preprocess()
+    succeed(any_cluster.submit_all("--trials", "short,long", "2a", WALLTIME="00:00:02", STOP_BEFORE="1"))
+    _, calls = any_cluster.run(SLOW=STEPS_2A[0])
+    for trial in ("short", "long"):
+        assert ["--resume" in call.split() for call in calls if f"--trial {trial} " in call] == [False, True]
+        assert (any_cluster.tree / f"2a/trials/{trial}/test.txt").exists()
+
+
+def test_a_training_that_saved_nothing_gets_no_successor(cluster):
+    succeed(cluster.call("qsub", *CUT_OFF, "jobs/3a.pbs"))
+    jobs, calls = cluster.run(STUCK=TRAIN_3A)
+    assert len(jobs) == len(calls) == 1
+    assert jobs["imdb-3a"]["status"] == 1
+    assert "error: no state was saved before the walltime ended; give more with WALLTIME=" in errors(
+        cluster, jobs["imdb-3a"]
+    )
+
+
+def test_where_the_walltime_cannot_be_seen(cluster):
+    succeed(cluster.call("qsub", "jobs/3a.pbs"))
+    (cluster.tree.parent / "bin" / "qstat").unlink()
+    jobs, calls = cluster.run()
+    assert jobs["imdb-3a"]["status"] == 0
+    assert len(calls) == 2
+    assert "there is no telling here when the walltime ends" in errors(cluster, jobs["imdb-3a"])
 
 
 def test_it_does_not_submit_itself_for_ever(cluster):
@@ -248,43 +329,66 @@ def test_a_walltime_that_is_too_short(cluster):
 # ---------------------------------------------------------------------------------------------- submit_all.sh
 
 
-def test_everything_in_the_right_order(cluster):
-    printed = succeed(cluster.submit_all("--sample"))
-    jobs, calls = cluster.run()
+def test_everything_in_the_right_order(any_cluster):
+    printed = succeed(any_cluster.submit_all("--sample"))
+    again = succeed(any_cluster.submit_all("--sample"))  # while all wait
+    ids = dict(line.split() for line in printed.splitlines())
+    assert list(ids) == ["preprocess-sample", *SAMPLE_JOBS]
+    assert again.splitlines() == [f"{name} waits or runs already: {job_id}" for name, job_id in ids.items()]
+
+    jobs, calls = any_cluster.run()
     assert {job["status"] for job in jobs.values()} == {0}
     assert scripts(calls) == ALL_STEPS
-    ids = {name: job["id"] for name, job in jobs.items()}
-    for part in ("1a", "1b", "2a", "2b", "3a"):
-        assert jobs[f"imdb-{part}-sample"]["depends_on"] == ["afterok", ids["imdb-preprocess"]]
-    for part in ("3b", "3c"):
-        assert jobs[f"imdb-{part}-sample"]["depends_on"] == ["afterok", ids["imdb-3a-sample"]]
-    assert jobs["imdb-preprocess"]["depends_on"] is None
-    assert printed.splitlines()[:2] == ["preprocess-default 1.bw", "1a-sample 2.bw"]
-    assert all("--data preprocessed_data/sample " in call for call in calls[1:])
+    jobs = {job["id"]: job for job in jobs.values()}
+    assert jobs[ids["preprocess-sample"]]["depends_on"] is None
+    for name in SAMPLE_JOBS:
+        before = "preprocess-sample" if name[:2] in ("1a", "1b", "2a", "2b") or name == "3a-sample" else "3a-sample"
+        assert jobs[ids[name]]["depends_on"] == ["afterok", ids[before]]
+    assert all("--data preprocessed_data/sample --device cuda " in call for call in calls[1:])
     # the same options as in run_all.sh
     assert "--language-model 3a/trials/sample/language.model --batch-size 50 --hidden-units 100" in calls[-2]
     assert "--length 60" in calls[ALL_STEPS.index("3b/generate_review.py")]
+    assert calls[-1].endswith(LAUNCHED[any_cluster.kind])
+    # what Blue Waters alone has is asked for there alone
+    for job in jobs.values():
+        assert ("xk" in str(job["resources"])) == (any_cluster.kind == "torque")
+    assert jobs[ids["2a-sample"]]["resources"]["walltime"] == "04:00:00"
 
     # and nothing twice
-    printed = succeed(cluster.submit_all("--sample"))
-    assert printed.splitlines() == [f"{part}-sample done already" for part in [*PARTS, "3b"] if part != "3c"] + [
-        "3c-sample done already"
-    ]
-    assert cluster.run()[1] == []
+    printed = succeed(any_cluster.submit_all("--sample"))
+    assert printed.splitlines() == [f"{name} done already" for name in SAMPLE_JOBS if "test" not in name]
+    assert any_cluster.run()[1] == []
 
 
-TRIALS = [row.split(",")[:3] for row in (REPO / "jobs" / "trials.csv").read_text().splitlines()[1:]]
+with open(REPO / "jobs" / "trials.csv", newline="") as table:
+    TRIALS = [row[:3] for row in list(csv.reader(table))[1:]]
 
 
-def test_all_trials(cluster):
-    (cluster.tree.parent / "aclImdb").mkdir()
-    (cluster.tree.parent / "glove.txt").touch()
-    everything = ["--imdb", "../aclImdb", "--glove", "../glove.txt", "--trials", "all"]
-    printed = succeed(cluster.submit_all("--dry-run", *everything))
-    assert f"ARGS='--imdb {cluster.tree.parent}/aclImdb --glove {cluster.tree.parent}/glove.txt'" in printed
-    for (part, trial, options), line in zip(TRIALS, printed.splitlines()[1:], strict=True):
-        assert line.startswith(f"TRIAL={trial} ARGS='{options}' ")
-        assert line.endswith(f" jobs/{part}.pbs")
+def test_all_trials(any_cluster):
+    corpus = any_cluster.tree.parent / "My Data, or 'hers'" / "aclImdb"
+    corpus.mkdir(parents=True)
+    (any_cluster.tree.parent / "glove.txt").touch()
+    everything = ["--imdb", corpus, "--glove", "../glove.txt", "--trials", "all"]
+    printed = succeed(any_cluster.submit_all("--dry-run", *everything))
+    assert any_cluster.jobs() == {}
+    # each line can be pasted, but for the ids of the jobs before
+    for line in printed.splitlines():
+        paste = re.sub(r"afterok:<.*?>", "afterok:1.bw" if any_cluster.kind != "slurm" else "afterok:1", line)
+        succeed(any_cluster.call("bash", "-c", paste))
+    pasted = any_cluster.jobs()
+    (any_cluster.spool / "jobs.json").unlink()
+    succeed(any_cluster.submit_all(*everything))
+    assert pasted.keys() == any_cluster.jobs().keys()
+
+    jobs, calls = any_cluster.run()
+    assert {job["status"] for job in jobs.values()} == {0}
+    assert f"--imdb {corpus} --glove {any_cluster.tree.parent}/glove.txt" in calls[0]
+    for part, trial, options in TRIALS:
+        train = "3b/generate_review.py" if part == "3b" else f"{part}/{PARTS[part][0]}"
+        named = [call for call in calls if call.startswith(train) and (part == "3b" or f"--trial {trial} " in call)]
+        assert any(options in call for call in named)
+        result = "reviews.txt" if part == "3b" else "test.txt"
+        assert (any_cluster.tree / part / ("." if trial == "default" else f"trials/{trial}") / result).exists()
 
 
 @pytest.mark.parametrize(("part", "trial", "options"), TRIALS)
@@ -299,29 +403,29 @@ def test_the_options_of_a_trial_are_known(part, trial, options, tmp_path):
 @pytest.mark.parametrize(
     ("fail", "held_back"),
     [
-        (PREPROCESSING, ["1a", "1b", "2a", "2b", "3a", "3b", "3c"]),
-        (TRAIN_3A, ["3b", "3c"]),
-        ("3a/RNN_language_test.py", ["3b", "3c"]),
+        (PREPROCESSING, SAMPLE_JOBS),
+        (TRAIN_3A, SAMPLE_JOBS[-3:]),
+        ("3a/RNN_language_test.py", []),  # 3b and 3c need the model alone
         (STEPS_1A[0], []),
     ],
 )
 def test_a_failing_job_holds_back_what_depends_on_it(fail, held_back, cluster):
     succeed(cluster.submit_all("--sample"))
-    jobs, _ = cluster.run(FAIL=fail)
-    assert [name for name, job in jobs.items() if job["status"] == ENDED_BADLY] == [
-        f"imdb-{part}-sample" for part in held_back
-    ]
-    assert [job["status"] for job in jobs.values()].count(1) == 1
+    jobs = cluster.run(FAIL=fail)[0].values()
+    outputs = [f"jobs/{name}.out" for name in held_back]
+    assert [job["output"] for job in jobs if job["status"] == ENDED_BADLY] == outputs
+    assert [job["status"] for job in jobs].count(1) == 1
     # submitted once more, it goes on from there
     succeed(cluster.submit_all("--sample"))
     jobs, calls = cluster.run()
     assert [step for step in ALL_STEPS if step in scripts(calls)] == scripts(calls)
-    assert (cluster.tree / "3c/trials/sample/test.txt").exists()
+    for part in ("3a", "3c"):
+        assert (cluster.tree / part / "trials/sample/test.txt").exists()
 
 
 # a file that is newer than what was made from it: the jobs that are submitted again
 NEWER = {
-    "preprocessed_data/sample/imdb_train.txt": ["1a", "2a", "3a", "3b", "3c"],
+    "preprocessed_data/sample/imdb_train.txt": ["1a", "2a", "3a", "3a", "3b", "3c"],
     "preprocessed_data/sample/imdb_train_glove.txt": ["1b", "2b"],
     "1a/trials/sample/BOW.model": ["1a"],
     "3a/trials/sample/language.model": ["3a", "3b", "3c"],
@@ -338,24 +442,93 @@ def test_what_is_older_than_its_source_is_submitted_again(newer, parts, cluster)
     assert [line[:2] for line in printed.splitlines() if "done already" not in line] == parts
 
 
-def test_parts_and_trials(cluster):
-    (cluster.tree / "preprocessed_data").mkdir()
-    for name in ("imdb_train.txt", "imdb_test_labels.npy"):
-        (cluster.tree / "preprocessed_data" / name).touch()
-    printed = succeed(cluster.submit_all("--trials", "default,overfits,long", "1a", "2a"))
-    assert [line.split()[0] for line in printed.splitlines()] == ["1a-default", "1a-overfits", "2a-default", "2a-long"]
-    jobs, calls = cluster.run()
-    # no longer than Torque allows
-    assert list(jobs) == ["imdb-1a-default", "imdb-1a-overfit", "imdb-2a-default", "imdb-2a-long"]
-    assert scripts(calls) == [*STEPS_1A, *STEPS_1A, *STEPS_2A, *STEPS_2A]
-    assert "--trial overfits --hidden-units 2000 --hidden-layers 3 --dropout 0" in calls[2]
-    assert (cluster.tree / "2a/trials/long/test.txt").exists()
+def test_parts_and_trials(any_cluster):
+    any_cluster.preprocess()
+    printed = succeed(any_cluster.submit_all("--trials", "default,overfits,long", "1a", "2a"))
+    assert re.sub(r"[\d.bw]+(\[\]\.bw)? ", "ID ", printed) == re.sub(
+        r"[\d.bw]+(\[\]\.bw)? ", "ID ", "1a-trials 1 (default overfits)\n2a-trials 2 (default long)\n"
+    )
+    again = succeed(any_cluster.submit_all("--trials", "long", "2a"))
+    second = {"torque": "2[2].bw", "pbspro": "2[2].bw", "slurm": "2_2"}[any_cluster.kind]
+    assert again == f"2a-long waits or runs already: {second}\n"
+    # one that fails does not hold the others back
+    (any_cluster.tree / "jobs" / "trials.csv").write_text(
+        (any_cluster.tree / "jobs" / "trials.csv").read_text().replace("1a,default,,", "1a,default,--fail,")
+    )
+    calls = any_cluster.run(FAIL="--fail")[1]
+    assert scripts(calls) == [STEPS_1A[0], *STEPS_1A, *STEPS_2A, *STEPS_2A]
+    assert "--trial overfits --hidden-units 2000 --hidden-layers 3 --dropout 0" in calls[1]
+    assert (any_cluster.tree / "2a/trials/long/test.txt").exists()
+    for name in ("1a-overfits", "2a-long"):
+        assert (any_cluster.tree / "jobs" / f"{name}.out").read_text() != ""
+
+
+def test_a_trial_of_3c_starts_from_3as_of_the_same_name(any_cluster):
+    any_cluster.preprocess()
+    with open(any_cluster.tree / "jobs" / "trials.csv", "a") as table:
+        table.write("3a,dusk,--epochs 2,,\n3b,dusk,,,\n3c,dusk,,,\n")
+    # submitted in this call, then waiting from an earlier one; 3a's default is awaited by what has no 3a of its own
+    first = succeed(any_cluster.submit_all("--trials", "default,dusk", "3a", "3b"))
+    succeed(any_cluster.submit_all("--trials", "default,dusk,from-scratch", "3c"))
+    ids = dict(line.split()[:2] for line in first.splitlines())
+    waits_for = {
+        job["variables"]["TRIAL"]: job["depends_on"][1] for job in any_cluster.jobs().values() if "3c" in job["name"]
+    }
+    assert waits_for["dusk"] == ids["3a-dusk"]
+    assert waits_for.get("from-scratch", waits_for["default"]) == ids["3a-default"]
+    _, calls = any_cluster.run()
+    for script, option in (("3b/generate_review.py", "--model"), ("3c/RNN_sentiment_analysis.py", "--language-model")):
+        models = [call.split(f" {option} ")[1].split()[0] for call in calls if call.startswith(script)]
+        assert sorted(set(models)) == ["3a/language.model", "3a/trials/dusk/language.model"]
+        assert models.count("3a/trials/dusk/language.model") == 1
+    # it exists
+    (any_cluster.tree / "3c/trials/dusk/test.txt").unlink()
+    (any_cluster.tree / "3c/trials/dusk/rnn.model").unlink()
+    succeed(any_cluster.submit_all("--trials", "dusk", "3c"))
+    assert "--language-model 3a/trials/dusk/language.model" in any_cluster.run()[1][0]
+    # one that is given wins
+    (any_cluster.tree / "3c/trials/dusk/rnn.model").unlink()
+    succeed(any_cluster.submit_all("--trials", "dusk", "3c", LANGUAGE_MODEL="3a/language.model"))
+    assert "--language-model 3a/language.model" in any_cluster.run()[1][0]
+
+
+HEADER = "part,trial,options,test options,what it shows\n"
+
+
+def test_empty_lines_and_quotes_in_the_table(cluster):
+    cluster.preprocess()
+    text = f'\ufeff{HEADER}\n,,,,\n1a,mine,"--note \'a, ""b"" 50%\'",,"one, two"\r\n  \n'
+    (cluster.tree / "jobs" / "trials.csv").write_text(text)
+    succeed(cluster.submit_all("--trials", "all"))
+    assert ' --trial mine --note a, "b" 50% ALPS' in cluster.run()[1][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("part;trial\n", "line 1: its first line is not part,trial,"),
+        (f"{HEADER}\n4a,x,,,\n", "line 3: no part '4a'"),
+        (f"{HEADER}1a,../x,,,\n", "line 2: '../x' is no name for a trial"),
+        (f"{HEADER}1a,all,,,\n", "line 2: 'all' is no name for a trial"),
+        (f"{HEADER}1a,,--epochs 2,,\n", "line 2: '' is no name for a trial"),
+        (f"{HEADER}1a,x,,,\n1a,x,,,\n", "line 3: part 1a has a trial x already, in line 2"),
+        (f"{HEADER}1a,x,,,one, two\n", 'line 2: 6 columns where 5 are expected; a text with commas needs "quotes"'),
+        (f"{HEADER}1a,x,--note 'a,,\n", "line 2: No closing quotation"),
+        (f'{HEADER}1a,x,"--note a,,\n', "line 2: unexpected end of data"),
+        (f"{HEADER}1a,x,wide,,\n", "line 2: 'wide' are no options"),
+        (f"{HEADER}1a,x,,--lengths\u2028 5,\n", "options stand in one line"),
+        (f"{HEADER}1b,x,,,\n", "jobs/trials.csv has no trials of part 1a"),
+    ],
+)
+def test_what_is_wrong_in_the_table_is_told_before_anything_runs(text, words, cluster):
+    cluster.preprocess()
+    (cluster.tree / "jobs" / "trials.csv").write_text(text)
+    refused(cluster.submit_all("--trials", "all", "1a"), words)
+    assert cluster.jobs() == {}
 
 
 def test_what_cannot_run_is_not_submitted(cluster):
-    (cluster.tree / "preprocessed_data").mkdir()
-    for name in ("imdb_train.txt", "imdb_test_labels.npy"):
-        (cluster.tree / "preprocessed_data" / name).touch()
+    cluster.preprocess()
     done = cluster.submit_all("1b", "3c")
     assert succeed(done) == ""
     assert done.stderr.splitlines() == [
@@ -365,13 +538,21 @@ def test_what_cannot_run_is_not_submitted(cluster):
 
 
 def test_a_new_trial_is_a_line_in_the_table(cluster):
-    succeed(cluster.submit_all("--sample", "1a"))
+    cluster.preprocess()
+    with open(cluster.tree / "jobs" / "trials.csv", "a") as table:
+        table.write('1a,mine,"--epochs 1",,more\r\n')
+    succeed(cluster.submit_all("--trials", "mine"))
+    assert " --trial mine --epochs 1 ALPS" in cluster.run()[1][0]
+
+
+def test_a_test_that_was_cut_off_is_submitted_alone(cluster):
+    succeed(cluster.submit_all("--sample", "1a", "3a"))
     cluster.run()
-    with open(cluster.tree / "jobs" / "sample.csv", "a") as table:
-        table.write('1a,sample,"--epochs 1",,more\r\n')
-    (cluster.tree / "1a/trials/sample/test.txt").unlink()
-    succeed(cluster.submit_all("--sample", "1a"))
-    assert " --epochs 1 ALPS" in cluster.run()[1][-2]
+    for part in ("1a", "3a"):
+        (cluster.tree / part / "trials/sample/test.txt").unlink()
+    printed = succeed(cluster.submit_all("--sample", "1a", "3a"))
+    assert [line.split()[0] for line in printed.splitlines()] == ["1a-sample", "3a-sample-test"]
+    assert scripts(cluster.run()[1]) == ["1a/BOW_test.py", "3a/RNN_language_test.py"]
 
 
 def test_nodes_of_all_parts(cluster):
@@ -384,10 +565,10 @@ def test_nodes_of_all_parts(cluster):
 
 
 def test_a_dry_run_submits_nothing(cluster):
-    without_qsub = f"{REPO / 'no-such-folder'}:/usr/bin:/bin"
+    without_qsub = "/usr/bin:/bin"
     printed = succeed(cluster.submit_all("--dry-run", "--sample", PATH=without_qsub)).splitlines()
-    assert len(printed) == 8
-    assert "qsub -N imdb-preprocess " in printed[0]
+    assert len(printed) == 9
+    assert " qsub -N imdb-preprocess " in printed[0]
     assert "-W depend=afterok:<3a-sample> " in printed[-1]
     assert printed[-1].endswith(" jobs/3c.pbs")
     assert cluster.run()[0] == {}
@@ -399,7 +580,7 @@ def test_a_dry_run_submits_nothing(cluster):
         (["--colour"], "--colour is no option and no part"),
         (["4a"], "4a is no option and no part"),
         (["--trials"], "--trials needs a value"),
-        (["--trials", "default,nix"], "jobs/trials.csv has no trial nix"),
+        (["--imdb", "My Data/aclImdb"], "there is no "),
         (["--glove", "jobs"], "--glove goes with --imdb"),
         (["--sample", "--imdb", "jobs"], "--sample goes with neither"),
         ([], "nothing in preprocessed_data"),
@@ -410,5 +591,28 @@ def test_bad_usage(arguments, words, cluster):
     assert cluster.run()[0] == {}
 
 
-def test_without_a_cluster(cluster):
-    refused(cluster.submit_all("--sample", PATH="/usr/bin:/bin"), "no qsub", "--dry-run")
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("MODULES_INIT=/nowhere", ["no /nowhere here", "MODULES="]),
+        ("LAUNCHER=no-aprun -n 1", ["no no-aprun here", "LAUNCHER="]),
+        ("SCHEDULER=lsf", ["SCHEDULER is lsf", "torque, pbspro or slurm"]),
+        ("ARGS=--note 'a", ["a quote is not closed in: --note 'a"]),
+    ],
+)
+def test_a_wrong_setting_is_named(settings, words, cluster):
+    succeed(cluster.call("qsub", "-v", settings, "jobs/1a.pbs"))
+    jobs, calls = cluster.run()
+    assert jobs["imdb-1a"]["status"] != 0
+    assert calls == []
+    for word in words:
+        assert word in errors(cluster, jobs["imdb-1a"])
+
+
+@pytest.mark.parametrize(("kind", "command"), [("torque", "qsub"), ("slurm", "sbatch")])
+def test_without_a_cluster(kind, command, cluster):
+    bare = cluster.tree.parent / "bare"  # has no batch system's command
+    bare.mkdir()
+    for name in ("bash", "dirname", "realpath"):
+        (bare / name).symlink_to(shutil.which(name))
+    refused(cluster.submit_all("--sample", PATH=str(bare), SCHEDULER=kind), f"no {command}", "--dry-run")

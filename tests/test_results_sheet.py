@@ -253,7 +253,7 @@ def test_the_submission(results, tmp_path):
     ours |= {
         "jobs/submit_all.sh",
         "tests/run.sh",
-        "tests/stand_ins/aprun",
+        "tests/stand_ins/launcher",
         "tests/requirements.txt",
         "3b/generate_review.py",
     }

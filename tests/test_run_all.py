@@ -81,12 +81,17 @@ REAL = ["--imdb", "aclImdb", "--glove", "glove.txt"]
         (["--imdb", "aclImdb", "--glove"], "--glove needs a value"),
         (["--glove", "glove.txt"], "--glove and --trials go with --imdb"),
         (["--trials", "all"], "--glove and --trials go with --imdb"),
-        (["--imdb", "aclImdb", "--trials", "default,nix"], "jobs/trials.csv has no trial nix"),
     ],
 )
 def test_bad_usage(arguments, words, run_all, tree):
     done, calls = run_all(*arguments, cwd=tree.parent)
     refused(done, words, "usage: bash jobs/run_all.sh")
+    assert not calls
+
+
+def test_an_unknown_trial(run_all, tree):
+    done, calls = run_all("--imdb", "aclImdb", "--trials", "default,nix", cwd=tree.parent)
+    refused(done, "jobs/trials.csv has no trial nix")
     assert not calls
 
 
@@ -138,6 +143,19 @@ def test_trials(run_all, tree):
     done, calls = succeed(run_all(*REAL, "--trials", "default,overfits,long,mine", cwd=tree.parent))
     assert list(calls) == STEPS_1A
     assert calls[STEPS_1A[0]].endswith("--trial mine --hidden-units 7")
+
+
+def test_a_trial_of_3c_starts_from_3as_of_the_same_name(run_all, tree):
+    with open(tree / "jobs" / "trials.csv", "a") as table:
+        table.write("3a,dusk,--epochs 2,,\n3b,dusk,,,\n3c,dusk,,,\n")
+    _, calls = succeed(run_all(*REAL, "--trials", "dusk,from-scratch", cwd=tree.parent))
+    assert "--model 3a/trials/dusk/language.model" in calls["3b/generate_review.py"]
+    # the last of 3c's is dusk
+    assert "--trial dusk --language-model 3a/trials/dusk/language.model" in calls["3c/RNN_sentiment_analysis.py"]
+    _, calls = succeed(run_all(*REAL, "--trials", "from-scratch", cwd=tree.parent))
+    assert not calls  # it was trained
+    _, calls = succeed(run_all(*REAL, "--trials", "fine-tune-all", cwd=tree.parent))
+    assert "--language-model 3a/language.model --fine-tune all" in calls["3c/RNN_sentiment_analysis.py"]
 
 
 def test_without_glove(run_all, tree):
