@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -53,7 +52,7 @@ class Corpus(NamedTuple):
 
 def main():
     options = parse_options()
-    check_writable(options.output)
+    make_directory(options.output)
     with sole_use(options.output, "--output"):
         preprocess(options)
 
@@ -115,14 +114,6 @@ def parse_options():
 def usable_cores():
     # only Linux knows which cores a process may use
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def check_writable(folder):
-    make_directory(folder)
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise InputError(f"cannot write into {folder}: {error.strerror}") from error
 
 
 def find_input(options):

@@ -27,7 +27,7 @@ def make_directory(path):
     try:
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        raise InputError(f"cannot write into the folder {path}: {error.strerror}") from error
+        raise InputError(f"cannot write into {path}: {error.strerror}") from error
 
 
 @contextmanager
