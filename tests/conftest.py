@@ -20,7 +20,7 @@ import torch
 
 REPO = Path(__file__).resolve().parent.parent
 STAND_INS = REPO / "tests" / "stand_ins"
-sys.path.insert(0, str(REPO))
+sys.path[:0] = [str(REPO), str(REPO / "jobs")]
 
 # a machine's own NLTK data must not decide what the tests see, nor may NLTK ask a server: the proxy refuses it
 ENVIRONMENT = {"NLTK_DATA": "", "https_proxy": "http://127.0.0.1:9"}
@@ -176,3 +176,14 @@ def trained(tree):
 def model_of(tree, trained):
     """A function from a part to the path of its trained model; tests only read it."""
     return lambda part: tree / part / PARTS[part][2]
+
+
+@pytest.fixture
+def run(sample_data, model_of, tmp_path):
+    """A function that trains a part with its TINY settings, changed by `options`, into the folder `name`."""
+
+    def run(part, name, *options, data=sample_data):
+        extra = ["--language-model", model_of("3a")] if part == "3c" else []
+        return train(part, data, tmp_path / name, *extra, *options)
+
+    return run

@@ -33,17 +33,6 @@ from common.training.metrics import Tally
 from common.training.resuming import Signals
 
 
-@pytest.fixture
-def run(sample_data, model_of, tmp_path):
-    """A function that trains a part with its TINY settings, changed by `options`, into the folder `name`."""
-
-    def run(part, name, *options, data=sample_data):
-        extra = ["--language-model", model_of("3a")] if part == "3c" else []
-        return train(part, data, tmp_path / name, *extra, *options)
-
-    return run
-
-
 def state(folder):
     (path,) = folder.glob("*.state")
     return read_model(path)

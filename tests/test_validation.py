@@ -23,17 +23,6 @@ from conftest import (
 from common.data.reviews import Vocabulary, hold_out, load_reviews
 
 
-@pytest.fixture
-def run(sample_data, model_of, tmp_path):
-    """A function that trains a part with its TINY settings, changed by `options`, into the folder `name`."""
-
-    def run(part, name, *options):
-        extra = ["--language-model", model_of("3a")] if part == "3c" else []
-        return train(part, sample_data, tmp_path / name, *extra, *options)
-
-    return run
-
-
 def log(folder):
     """The lines of log.csv, dicts from column to text."""
     with open(folder / "log.csv", newline="") as file:

@@ -10,7 +10,7 @@ from twins import load_file
 from common.data.batches import LONGEST_CROP, whole_batches
 from common.data.reviews import Reviews
 from common.models.layers import pool_over_time
-from common.training.loop import evaluation as testing
+from common.training import evaluation as testing
 
 
 @pytest.mark.parametrize("pool", ["max", "mean"])

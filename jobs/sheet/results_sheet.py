@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(1, f"{sys.path[0]}/../..")
+sys.path.insert(1, f"{sys.path[0]}/..")
+
+from trials import read_trials as read_table
 
 from common.distributed.ending import run_script
 from common.errors import InputError
@@ -92,9 +95,11 @@ class Run(NamedTuple):
 
 def read_trials():
     """What jobs/trials.csv says that a trial shows: a dict from (part, trial) to text, in the table's order."""
-    with open(REPOSITORY / "jobs" / "trials.csv", newline="", encoding="utf-8") as table:
-        rows = list(csv.reader(table))[1:]
-    return {(row[0], row[1]): ",".join(row[4:]) for row in rows if len(row) >= 4}
+    try:
+        rows = read_table(REPOSITORY / "jobs" / "trials.csv")
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return {(part, trial): shows for part, trial, _, _, shows in rows}
 
 
 def folders_of(part, order):
