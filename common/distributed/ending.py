@@ -6,6 +6,9 @@ import sys
 from common.distributed.launcher import find_launch
 from common.errors import InputError, LostProcessError, RunInterruptedError
 
+# the words of PyTorch, of the C library, and of cuBLAS and cuDNN; known by them, preprocessing need not import PyTorch
+OUT_OF_MEMORY = "out of memory|can't allocate memory|ALLOC(ATION)?_FAILED"
+
 
 class Ending:
     """How a script ends that runs alone; where several processes meet, `processes.meet` puts another in its place."""
@@ -44,8 +47,7 @@ def run_script(main):
     except InputError as error:
         ending.badly(f"error: {error}", 2)
     except (MemoryError, RuntimeError) as error:
-        # PyTorch's own exceptions for it, told apart by their words so that preprocessing need not import PyTorch
-        if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", str(error)):
+        if not isinstance(error, MemoryError) and not re.search(OUT_OF_MEMORY, str(error)):
             raise
         message = (
             "error: out of memory: a smaller --batch-size helps most, then shorter crops (--train-length, "
