@@ -109,7 +109,7 @@ def test_lstms_stay_in_float32_under_bf16(cuda, sample_data, tmp_path, monkeypat
         return outputs
 
     monkeypatch.setattr(StatefulLSTM, "forward", watched)
-    train_there("3a", cuda, sample_data, tmp_path, "--epochs", 1, "--precision", "bf16")
+    train_there("2a", cuda, sample_data, tmp_path, "--epochs", 1, "--precision", "bf16")
     assert set(types) == {torch.float32}
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -490,6 +491,13 @@ def test_a_state_that_cannot_be_written(sample_data, tmp_path):
 def test_processes_that_differ(sample_data, tmp_path):
     processes = start(2, *training("1a", sample_data, tmp_path), last=["--seed", "1"])
     told_once(processes, 2, "process 1 has other options", "start all with the same command")
+
+
+def test_a_gpu_beside_a_cpu(sample_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: os.environ["RANK"] == "0")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: SimpleNamespace(uuid="GPU-a"))
+    processes = start(2, *training("1a", sample_data, tmp_path, "--device", "auto"))
+    told_once(processes, 2, "process 0 on", "found CUDA", "process 1 on", "only the CPU")
 
 
 def test_two_processes_with_one_number(sample_data, tmp_path):

@@ -60,7 +60,8 @@ def choose_gpu(local_rank, first_gpus, no_of_gpus):
 def check_has_code(name, capability):
     """InputError where this PyTorch has no code for the GPU `name` of CUDA's `capability`, (major, minor)."""
     architectures = torch.cuda.get_arch_list()
-    if not has_code(capability, architectures):
+    is_cuda = torch.version.hip is None  # in AMD's builds, too, PyTorch calls the device "cuda"
+    if is_cuda and not has_code(capability, architectures):
         raise InputError(
             f"{name} has CUDA capability {capability[0]}.{capability[1]}, but this PyTorch, {torch.__version__}, has "
             f"code for {', '.join(architectures)} only: install one that was built for it, such as an older one or one "
