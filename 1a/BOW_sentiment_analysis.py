@@ -54,8 +54,9 @@ def main():
     for _ in training.epochs():
         model.train()
         tally = training.tally()
-        for rows in training.batches():
-            x = train_bags.take(rows)
+        sizes = training.sums_of_batches(train_bags.lengths())  # all at once: a batch need not wait for the device
+        for rows, size in zip(training.batches(), sizes, strict=True):
+            x = train_bags.take(rows, size)
             t = train.labels[rows]
 
             optimizer.zero_grad()

@@ -68,6 +68,7 @@ def main():
             scheduler.step()  # sets the next step's learning rate
 
             tally.add(loss, (logits.argmax(dim=2) == t).sum(), t.numel())
+            del logits  # so large that the next forward pass should find their memory free
         training.report_training(tally.figures(), perplexity=True)
 
         if training.test_is_due():

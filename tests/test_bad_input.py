@@ -27,6 +27,7 @@ from conftest import (
 )
 
 from common.data.reviews import Vocabulary, load_reviews
+from common.distributed.ending import run_script as run_script_of_ours
 from common.errors import InputError
 
 TRAIN_SCRIPT = {part: f"{part}/{scripts[0]}" for part, scripts in PARTS.items()}
@@ -222,6 +223,33 @@ def test_out_of_memory(part, little_memory, refused_training):
 
 def test_out_of_memory_while_testing(little_memory, refused_test):
     refused_test(TEST_SCRIPT["2a"], "out of memory", *HELPFUL_OPTIONS, options=["--device", "cpu", "--lengths", 10**9])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB.",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    ],
+)
+def test_out_of_a_gpus_memory(words, capsys):
+    def main():
+        raise RuntimeError(words)
+
+    with pytest.raises(SystemExit) as end:
+        run_script_of_ours(main)
+    assert end.value.code == 2
+    assert "error: out of memory" in capsys.readouterr().err
+
+
+def test_another_error_is_not_out_of_memory():
+    def main():
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        run_script_of_ours(main)
 
 
 # ------------------------------------------------------------------------------------- the preprocessed files

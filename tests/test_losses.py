@@ -4,6 +4,8 @@ import pytest
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from conftest import succeed, train
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from common.models.losses import LeanCrossEntropyLoss
 
@@ -63,3 +65,18 @@ def test_only_the_logits_are_kept(batch):
     logits, targets = batch[0].requires_grad_(), batch[1]
     assert saved_bytes(F.cross_entropy, logits, targets) == logits.nbytes
     assert saved_bytes(LeanCrossEntropyLoss(), logits, targets) == 0
+
+
+def test_the_logits_of_a_step_are_gone_before_the_next(sample_data, tmp_path, monkeypatch):
+    forward, before, alive = LeanCrossEntropyLoss.forward, [], []
+
+    def watched(self, logits, targets):
+        if self.training:
+            alive.append(any(not storage.expired() for storage in before))
+            before.append(StorageWeakRef(logits.untyped_storage()))
+        return forward(self, logits, targets)
+
+    monkeypatch.setattr(LeanCrossEntropyLoss, "forward", watched)
+    succeed(train("3a", sample_data, tmp_path, "--epochs", 1))
+    assert len(alive) > 50
+    assert not any(alive)

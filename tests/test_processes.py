@@ -12,14 +12,17 @@ import threading
 import time
 import traceback
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from conftest import ENVIRONMENT, MODEL_FILES, PARTS, REPO, read_model, succeed, train, training
 from test_resume import same_run, without_times
 
 from common.distributed.launcher import LAUNCHERS, Launch, find_launch
-from common.errors import InputError
+from common.distributed.processes import _all_together, _tell_places
+from common.errors import InputError, LostProcessError
 from common.files import sole_use
 from common.training.checkpoints import load_checkpoint
 
@@ -135,6 +138,48 @@ def test_a_launcher_that_contradicts_itself(text, words, environment):
     assert all(word in str(error.value) for word in words), error.value
 
 
+# ----------------------------------------------------------------------------------------------- the meeting
+
+
+def tell(*places):
+    """What process 0 learns of all `places`, when the others have told theirs."""
+    store = dist.HashStore()
+    for rank, place in enumerate(places):
+        store.set(f"place {rank}", json.dumps(place))
+    return _tell_places(store, Launch(0, len(places), "n1", 7), places[0])
+
+
+def test_processes_tell_what_they_found():
+    places = [["n1", "cuda", "GPU-a"], ["n1", "cuda", "GPU-b"], ["n2", "cuda", "GPU-c"]]
+    assert tell(*places) == places
+
+
+def test_devices_of_two_kinds_are_refused():
+    with pytest.raises(InputError) as error:
+        tell(["n1", "cuda", "GPU-a"], ["n1", "cuda", "GPU-b"], ["n2", "cpu", None])
+    for words in ("process 0 on n1 found CUDA", "process 2 on n2 only the CPU", "nvidia-smi"):
+        assert words in str(error.value)
+
+
+GONE = "Connection closed by peer [127.0.0.1]:1"
+
+
+@pytest.mark.parametrize(
+    ("words", "raised"),
+    [
+        (f"{GONE}\nException raised from here", LostProcessError),
+        ("NCCL error in: NCCLUtils.cpp:94, unhandled system error", LostProcessError),
+        ("CUDA out of memory. Tried to allocate 20.00 GiB", RuntimeError),
+        ("CUDA error: device-side assert triggered", RuntimeError),
+    ],
+)
+def test_what_went_wrong_together_is_said(words, raised):
+    with pytest.raises(raised) as error, _all_together():
+        raise RuntimeError(words)
+    assert words.splitlines()[0] in str(error.value)
+    assert "Exception raised" not in str(error.value)
+
+
 # ------------------------------------------------------------------------------------------ several processes
 
 # how the processes of a test are told their number: as different launchers do
@@ -211,6 +256,20 @@ def run_inside(script, arguments):
     return 0
 
 
+def start_one(script, arguments, environment):
+    if "cuda" not in arguments:
+        return Forked(script, arguments, environment)
+    # a forked process cannot use CUDA where this one has
+    return subprocess.Popen(
+        [sys.executable, script, *arguments],
+        cwd=REPO,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -221,7 +280,7 @@ def start(count, script, *arguments, told="torchrun", ranks=None, last=(), port=
     """The processes of a run, started by hand; the last one has the options `last` too."""
     port = port or free_port()
     return [
-        Forked(
+        start_one(
             script,
             [*map(str, arguments), *(last if number == count - 1 else [])],
             {
@@ -473,6 +532,13 @@ def test_a_state_that_cannot_be_written(sample_data, tmp_path):
 def test_processes_that_differ(sample_data, tmp_path):
     processes = start(2, *training("1a", sample_data, tmp_path), last=["--seed", "1"])
     told_once(processes, 2, "process 1 has other options", "start all with the same command")
+
+
+def test_a_gpu_beside_a_cpu(sample_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: os.environ["RANK"] == "0")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: SimpleNamespace(uuid="GPU-a"))
+    processes = start(2, *training("1a", sample_data, tmp_path, "--device", "auto"))
+    told_once(processes, 2, "process 0 on", "found CUDA", "process 1 on", "only the CPU")
 
 
 def test_two_processes_with_one_number(sample_data, tmp_path):

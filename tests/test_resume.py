@@ -385,8 +385,18 @@ def test_a_run_on_a_gpu_goes_on_without_one(run, tmp_path):
     saved |= {"generator": torch.zeros(16, dtype=torch.uint8), "cuda_rng": torch.zeros(16, dtype=torch.uint8)}
     torch.save(saved, path)
     done = succeed(run("2a", "run", "--epochs", 2, "--resume"))
+    assert f"{path} was saved on CUDA: from here on, the run draws other random numbers" in done.stderr
     assert "going on after epoch 0\n" in done.stderr
-    assert len(state(tmp_path / "run")["history"]) == 2
+    resumed = state(tmp_path / "run")
+    assert len(resumed["history"]) == 2
+
+    # nor does it draw what epoch 0 has drawn on the CPU
+    succeed(run("2a", "on the CPU", "--epochs", 1))
+    assert not torch.equal(resumed["generator"], state(tmp_path / "on the CPU")["generator"])
+    # but the same each time
+    torch.save(saved, path)
+    succeed(run("2a", "run", "--epochs", 2, "--resume"))
+    assert torch.equal(state(tmp_path / "run")["generator"], resumed["generator"])
 
 
 # ------------------------------------------------------------------------------------------- early stopping

@@ -287,6 +287,27 @@ def test_the_comparison_finds_a_wrong_batch_norm(slip, figure, dtype, monkeypatc
 # ------------------------------------------------------------------------------------------------- the layers
 
 
+def running_figures_by_matrix_products(self, mean, variance):
+    shares = self.momentum * (1 - self.momentum) ** torch.arange(len(mean), device=mean.device).flip(0)
+    kept = (1 - self.momentum) ** len(mean)
+    self.running_mean.mul_(kept).add_(shares @ mean)
+    self.running_var.mul_(kept).add_(shares @ variance)
+
+
+def test_running_figures_are_float32_sums_under_bf16(device, monkeypatch):
+    torch.manual_seed(0)
+    x = torch.randn(8, 6, 5, device=device) * 3 + 1
+    exact, ours, slip = (layers.TimestepBatchNorm(5).to(device) for _ in range(3))
+    exact(x)
+    with torch.autocast(device, torch.bfloat16):
+        ours(x)
+        monkeypatch.setattr(layers.TimestepBatchNorm, "update_running_figures", running_figures_by_matrix_products)
+        slip(x)
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(ours, name), getattr(exact, name), rtol=0, atol=1e-6)
+        assert (getattr(slip, name) - getattr(exact, name)).abs().max() > 1e-4
+
+
 @pytest.mark.parametrize("pieces", [[9], [1] * 9, [4, 1, 4]], ids=str)
 def test_lstm_keeps_its_state_between_calls(pieces, dtype, device):
     torch.manual_seed(0)
@@ -439,7 +460,10 @@ def test_bags_weigh_each_word_by_its_share(device):
     arrays = [rng.integers(VOCAB_SIZE, size=length) for length in (30, 1, 100, 7)]
     all_bags = bags_of(Reviews.of(arrays, [0] * len(arrays), device))
     for rows in ([0, 1, 2, 3], [3, 1], [2, 2, 0]):
-        taken = all_bags.take(torch.tensor(rows, device=device))
+        rows_there = torch.tensor(rows, device=device)
+        taken = all_bags.take(rows_there)
+        told = all_bags.take(rows_there, int(all_bags.lengths()[rows_there].sum()))
+        assert all(torch.equal(one, other) for one, other in zip(taken, told, strict=True))
         assert len(taken.offsets) == len(rows) + 1
         for i, row in enumerate(rows):
             entries = slice(taken.offsets[i], taken.offsets[i + 1])

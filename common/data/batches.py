@@ -57,11 +57,17 @@ def whole_batches(reviews, batch_size):
     are long.
     """
     generator = torch.Generator(reviews.ids.device)  # a crop that is as long as its review leaves it no choice
-    for rows in tqdm(shortest_first(reviews).split(batch_size), desc="test", leave=False, disable=None):
-        longest = int(reviews.lengths[rows[-1]])
-        for some in rows.split(max(1, min(batch_size, batch_size * LONGEST_CROP // longest))):
-            lengths = reviews.lengths[some]
-            yield random_crops(reviews, some, int(lengths[-1]), generator), reviews.labels[some], lengths
+    order = shortest_first(reviews)
+    # on the host, so that no batch waits for the device
+    sorted_lengths = reviews.lengths[order].tolist()
+    for start in tqdm(range(0, len(order), batch_size), desc="test", leave=False, disable=None):
+        end = min(start + batch_size, len(order))
+        size = max(1, min(batch_size, batch_size * LONGEST_CROP // sorted_lengths[end - 1]))
+        for first in range(start, end, size):
+            last = min(first + size, end)
+            rows = order[first:last]
+            x = random_crops(reviews, rows, sorted_lengths[last - 1], generator)
+            yield x, reviews.labels[rows], reviews.lengths[rows]
 
 
 class Bags(NamedTuple):
@@ -75,12 +81,16 @@ class Bags(NamedTuple):
     offsets: torch.Tensor
     weights: torch.Tensor
 
-    def take(self, rows):
-        """The bags of the reviews `rows` (int64 tensor)."""
+    def lengths(self):
+        """How many entries each review has, (reviews,) int64."""
+        return self.offsets.diff()
+
+    def take(self, rows, no_of_entries=None):
+        """The bags of the reviews `rows` (int64 tensor); without the sum of their lengths it waits for the device."""
         starts = self.offsets[rows]
         lengths = self.offsets[rows + 1] - starts
         offsets = F.pad(lengths.cumsum(0), (1, 0))
-        entries = torch.repeat_interleave(starts - offsets[:-1], lengths)
+        entries = torch.repeat_interleave(starts - offsets[:-1], lengths, output_size=no_of_entries)
         entries += torch.arange(len(entries), device=rows.device)
         return Bags(self.ids[entries], offsets, self.weights[entries])
 

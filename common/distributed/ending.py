@@ -7,6 +7,9 @@ import sys
 from common.distributed.launcher import find_launch
 from common.errors import InputError, LostProcessError, RunInterruptedError
 
+# the words of PyTorch, of the C library, and of cuBLAS and cuDNN; known by them, preprocessing need not import PyTorch
+OUT_OF_MEMORY = "out of memory|can't allocate memory|ALLOC(ATION)?_FAILED"
+
 
 class Ending:
     """How a script ends that runs alone; where several processes meet, `processes.meet` puts another in its place."""
@@ -53,8 +56,7 @@ def run_script(main, memory_advice=TRAINING_ADVICE):
     except InputError as error:
         ending.badly(f"error: {error}", 2)
     except (MemoryError, RuntimeError) as error:
-        # PyTorch's own exceptions for it, told apart by their words so that preprocessing need not import PyTorch
-        if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", str(error)):
+        if not isinstance(error, MemoryError) and not re.search(OUT_OF_MEMORY, str(error)):
             raise
         ending.badly(f"error: out of memory: {memory_advice}", 2)
     except LostProcessError as error:

@@ -5,7 +5,9 @@ of them, which then keeps its own rows, and figures of a batch are added up over
 and writes. A script that was started alone is process 0 of 1, for which nothing here costs anything.
 """
 
+import json
 import os
+import re
 import sys
 import threading
 import time
@@ -44,14 +46,16 @@ def count():
 # ---- meeting
 
 
-def meet():
-    """Waits for the other processes that a launcher started; returns this one's number on its node, and theirs there.
+def meet(kind, first_gpu):
+    """Waits for the other processes that a launcher started; returns this one's number on its node, from 0, and the
+    `first_gpu` of each process there.
 
-    InputError where they do not come, or two have the same number.
+    `kind` is that of the device it found, "cuda" or "cpu", `first_gpu` the UUID of the GPU that it sees as number 0, or
+    None. InputError where the others do not come, two have the same number, or they found devices of another kind.
     """
     launch = find_launch()
     if launch.count == 1:
-        return 0, 1
+        return 0, [first_gpu]
     os.environ |= {
         "RANK": str(launch.rank),
         "WORLD_SIZE": str(launch.count),
@@ -71,13 +75,34 @@ def meet():
         ending.ending = _EndingTogether(store, launch)
         if store.add(f"process {launch.rank}", 1) > 1:
             raise InputError(f"two processes have the number {launch.rank}; start them all with one launcher")
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        places = _tell_places(store, launch, [os.uname().nodename, kind, first_gpu])
+        backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
         group_store = dist.PrefixStore("group", store)
         dist.init_process_group(backend, store=group_store, rank=launch.rank, world_size=launch.count, timeout=WAITING)
     except (RuntimeError, ValueError) as error:
         raise InputError(f"the {launch.count} processes did not meet at {where}: {_first_line(error)}") from error
-    nodes = gather(os.uname().nodename)
-    return nodes[: launch.rank].count(nodes[launch.rank]), nodes.count(nodes[launch.rank])
+    node = places[launch.rank][0]
+    return (
+        sum(place[0] == node for place in places[: launch.rank]),
+        [first_gpu for name, _, first_gpu in places if name == node],
+    )
+
+
+def _tell_places(store, launch, place):
+    """The places of all processes, each a list of node, kind of device and first GPU; this one's is `place`.
+
+    InputError where the kinds differ. They go through the store, since the kind decides how the group communicates.
+    """
+    store.set(f"place {launch.rank}", json.dumps(place))
+    places = [json.loads(store.get(f"place {rank}")) for rank in range(launch.count)]
+    found = {"cuda": "CUDA", "cpu": "only the CPU"}
+    for rank, (node, kind, _) in enumerate(places):
+        if kind != places[0][1]:
+            raise InputError(
+                f"process 0 on {places[0][0]} found {found[places[0][1]]}, process {rank} on {node} {found[kind]}: "
+                "nvidia-smi tells what is wrong with a GPU or its driver there, or give all processes --device cpu"
+            )
+    return places
 
 
 # ---- sharing out
@@ -126,13 +151,15 @@ def in_turns(batches):
 
 @contextmanager
 def _all_together():
-    """What the processes do together fails where one of them is gone."""
+    """What the processes do together fails where one of them is gone; what this one's GPU says is raised as it is."""
     try:
         yield
     except RuntimeError as error:
+        if re.search(f"{ending.OUT_OF_MEMORY}|CUDA error", str(error)):
+            raise
         raise LostProcessError(
-            f"another process of this run has ended, so process {rank()} of {count()} ends too; "
-            "the state saved last is whole: the same command with --resume goes on from it"
+            f"another process of this run has ended or cannot be reached ({_first_line(error)}), so process {rank()} "
+            f"of {count()} ends too; the state saved last is whole: the same command with --resume goes on from it"
         ) from error
 
 

@@ -16,6 +16,9 @@ class StatefulLSTM(nn.Module):
     A sequence may come in one call or in pieces, down to a single timestep: the state goes on from the call
     before, until `reset_state()`.
 
+    Under autocast on CUDA it computes in float32 all the same: there cuDNN would run it in float16, whose range is too
+    small for the gradients.
+
     `forward`: x (batch, time, in_size) float -> (batch, time, out_size). `h` and `c` are (1, batch, out_size).
     """
 
@@ -32,7 +35,10 @@ class StatefulLSTM(nn.Module):
 
     def forward(self, x):
         state = None if self.h is None else (self.h, self.c)
-        outputs, (self.h, self.c) = self.lstm(x, state)
+        if x.is_cuda:
+            x = x.to(self.lstm.weight_ih_l0.dtype)  # from autocast's type
+        with torch.autocast("cuda", enabled=False):
+            outputs, (self.h, self.c) = self.lstm(x, state)
         return outputs
 
 

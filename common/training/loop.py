@@ -119,18 +119,34 @@ class Training:
         model, the so many `tokens` of each.
         """
         state = self.state
-        if state.rows is None:
-            state.rows = torch.randperm(self.no_of_reviews, generator=self.generator, device=self.device)
-        batches = state.rows.split(self.options.batch_size)
+        batches = self._batches_to_do()
         done = state.batches_done * self.options.batch_size
         with ProgressBar(len(self.history) - 1, done, self.no_of_reviews, state.tally, tokens) as bar:
-            for rows in batches[state.batches_done :]:
+            for rows in batches:
                 self.signals.end_if_asked()
                 with processes.shared_batch(rows) as own_rows:
                     yield own_rows
                 state.batches_done += 1
                 bar.count(len(rows))
         self.signals.end_if_asked()
+
+    def sums_of_batches(self, numbers):
+        """Of `numbers` (reviews,) int64, the sums over the rows that `batches()` will give in this epoch, a list.
+
+        It waits for the device, for all batches at once.
+        """
+        sums = []
+        for rows in self._batches_to_do():
+            with processes.shared_batch(rows) as own_rows:
+                sums.append(numbers[own_rows].sum())
+        return torch.stack(sums).tolist() if sums else []
+
+    def _batches_to_do(self):
+        """The rows of the epoch's batches that are not done yet; the epoch's first call shuffles."""
+        state = self.state
+        if state.rows is None:
+            state.rows = torch.randperm(self.no_of_reviews, generator=self.generator, device=self.device)
+        return state.rows.split(self.options.batch_size)[state.batches_done :]
 
     def report_training(self, figures, perplexity=False):
         """Keeps the epoch's `Tally.figures` and prints them after its number."""

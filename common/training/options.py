@@ -139,16 +139,16 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
 
 
 def add_device_option(parser):
-    """`--device`, for `common.cluster.choose_device`."""
+    """`--device`, for `common.distributed.device.choose_device`."""
     parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: CUDA if there is one")
 
 
 def add_precision_option(parser):
-    """`--precision`, for `common.cluster.choose_precision`."""
+    """`--precision`, for `common.distributed.device.choose_precision`."""
     parser.add_argument(
         "--precision",
         choices=["fp32", "tf32", "bf16"],
-        help="of the matrix products (default: tf32 on CUDA, fp32 on the CPU)",
+        help="of the matrix products (default: tf32 on CUDA, fp32 on the CPU); on CUDA bf16 leaves LSTMs in tf32",
     )
 
 

@@ -3,6 +3,7 @@
 import signal
 import sys
 
+import numpy as np
 import torch
 
 from common.distributed import processes
@@ -98,15 +99,29 @@ class RunState:
         self.history = state["history"]
         torch.set_rng_state(state["rng"])
         was_on_cuda = state["cuda_rng"] is not None
-        if was_on_cuda == (self.device.type == "cuda"):  # CPU and CUDA have generators of different kinds
+        if was_on_cuda == (self.device.type == "cuda"):
             self.generator.set_state(state["generator"])
             if was_on_cuda:
                 torch.cuda.set_rng_state(state["cuda_rng"])
+        else:
+            self._seed_anew()
         if state["place"] is not None:
             self.rows = state["place"]["rows"].to(self.device)
             self.batches_done = state["place"]["batches_done"]
             self.tally = Tally(state["place"]["tally"])
         self._set_schedule()
+
+    def _seed_anew(self):
+        """Seeds by the epoch: CPU and CUDA have generators of different kinds, which cannot go on from each other."""
+        epoch = len(self.history)
+        seeds = np.random.SeedSequence([self.options.seed, epoch]).generate_state(2, np.uint64).tolist()
+        self.generator.manual_seed(seeds[0])
+        torch.manual_seed(seeds[1])
+        print(
+            f"{self.path} was saved on {'the CPU' if self.device.type == 'cuda' else 'CUDA'}: from here on, the run "
+            "draws other random numbers than it would have drawn there",
+            file=sys.stderr,
+        )
 
     def _check_options(self, saved):
         """InputError where an option that has to be the same is another one than in the `saved` ones."""

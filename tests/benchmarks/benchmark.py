@@ -5,9 +5,10 @@
     python tests/benchmarks/benchmark.py --parts 2a 3a --precision bf16
 
 Before a pair is timed, both sides compute the same from the same weights and inputs, in float32; where they differ, the
-run ends with status 1. Then each side has a process of its own, with the memory settings of its scripts, and their
-calls take turns: the ratio is the median over the pairs, with its range. The shares are of what the machine itself does
-in a large matrix product and a large copy.
+run ends with status 1. They are timed in one `--precision`, by default the scripts', each in a process of its own, with
+the memory settings of its scripts, and their calls take turns: the ratio is the median over the pairs, with its range.
+The shares are of what the machine itself does in a large matrix product of that precision (of bf16, although LSTMs on
+CUDA have tf32 then) and in a large copy.
 """
 
 import importlib.util
@@ -54,12 +55,16 @@ TOLERANCE = 1e-4
 
 
 class Setting(NamedTuple):
-    """What all rows share; `precision` is that of our side, None for the scripts' default."""
+    """What all rows share; `precision` is that of both sides."""
 
     data: Path
     is_real: bool
     device: torch.device
-    precision: str | None
+    precision: str
+
+    def autocast(self):
+        """The context for forward passes."""
+        return choose_precision(self.precision, self.device)
 
 
 # -------------------------------------------------------------------------------------------------- comparison
@@ -291,11 +296,11 @@ def training_rows(part, setting, ours, theirs, our_batch, their_batch, *, traine
 
     def our_step(inputs):
         ours.train()
-        return step(ours, our_optimizer, inputs, clip, choose_precision(setting.precision, setting.device))
+        return step(ours, our_optimizer, inputs, clip, setting.autocast())
 
     def their_step(inputs):
         theirs.train()
-        return step(theirs, their_optimizer, inputs, clip, choose_precision("fp32", setting.device))
+        return step(theirs, their_optimizer, inputs, clip, setting.autocast())
 
     def our_share():
         inputs, targets = our_batch()
@@ -320,10 +325,11 @@ def training_rows(part, setting, ours, theirs, our_batch, their_batch, *, traine
 def bow_rows_1a(setting):
     corpus = Corpus(setting)
     bags = bags_of(corpus.reviews)
+    size = int(bags.lengths()[corpus.our_rows].sum())  # the script asks for it once an epoch
 
     def our_batch():
         labels = corpus.our_labels()
-        return (bags.take(corpus.our_rows), labels), labels
+        return (bags.take(corpus.our_rows, size), labels), labels
 
     def their_batch():
         labels = corpus.their_labels()
@@ -332,7 +338,7 @@ def bow_rows_1a(setting):
     costs = {
         "tokens": int(corpus.reviews.lengths[corpus.our_rows].sum()),
         # the embeddings of the batch read, their gradients added up, and Adam over the whole table
-        "bytes": 4 * UNITS * (3 * len(bags.take(corpus.our_rows).ids) + 7 * VOCAB_SIZE),
+        "bytes": 4 * UNITS * (3 * size + 7 * VOCAB_SIZE),
     }
     ours = load_file("1a/BOW_model.py").BOW_model(VOCAB_SIZE, UNITS).to(setting.device)
     theirs = handout.BOW_model_1a(VOCAB_SIZE, UNITS).to(setting.device)
@@ -458,12 +464,13 @@ def test_rows(setting, ours, theirs, corpus):
     for length in (100, 500):
 
         def our_test(length=length):
-            return test_pass(ours, [(corpus.our_crops(length), t)])
+            with setting.autocast():
+                return test_pass(ours, [(corpus.our_crops(length), t)])
 
         def their_test(length=length):
             theirs.eval()
             x = torch.from_numpy(corpus.their_crops(length)).to(setting.device)
-            with torch.no_grad():
+            with torch.no_grad(), setting.autocast():
                 loss, logits = theirs(x, t)
             return no_of_hits(logits, t).cpu().numpy(), loss.item()
 
@@ -496,7 +503,13 @@ def generation_rows(setting):
 
     tokens = 32 * 150
     flops = 3 * lstm_flops(tokens, UNITS) + 2 * tokens * UNITS * VOCAB_SIZE
-    yield Row("3b 32 reviews of 150 words", their_reviews, our_reviews, tokens, flops, check=check_reviews)
+
+    def in_precision(reviews):
+        with setting.autocast():
+            return reviews()
+
+    theirs_timed, ours_timed = partial(in_precision, their_reviews), partial(in_precision, our_reviews)
+    yield Row("3b 32 reviews of 150 words", theirs_timed, ours_timed, tokens, flops, check=check_reviews)
 
 
 # ------------------------------------------------------------------------------------------------- other peers
@@ -527,7 +540,7 @@ def plain_language_model_row(setting, ours, our_batch, costs):
     ours.train()
 
     def a_step(model, optimizer):
-        return step(model, optimizer, inputs, 2.0, choose_precision(setting.precision, setting.device))
+        return step(model, optimizer, inputs, 2.0, setting.autocast())
 
     return Row(
         "3a step (theirs: plain nn.LSTM)",
@@ -557,7 +570,7 @@ def whole_job_row(setting):
     def ours():
         with tempfile.TemporaryDirectory() as folder:
             script = [sys.executable, REPOSITORY / "1a" / "BOW_sentiment_analysis.py", "--device", setting.device.type]
-            command = [*script, "--data", setting.data, "--output", folder]
+            command = [*script, "--precision", setting.precision, "--data", setting.data, "--output", folder]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
         return float(done.stdout.splitlines()[-1].split()[0])
 
@@ -591,13 +604,15 @@ def main():
     add_precision_option(parser)
     options = parser.parse_args()
     device = choose_device(options.device)
+    precision = options.precision or ("tf32" if device.type == "cuda" else "fp32")
+    choose_precision(precision, device)  # refuses what the device cannot do
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or make_data(Path(folder), glove=bool({"1b", "2b"} & set(options.parts)))
-        choose_precision(options.precision, device)
-        machine = measure_machine(device)
-        note(f"{machine.flops / 1e9:,.0f} GFLOP/s in a matrix product, {machine.bytes / 1e9:.1f} GB/s in a copy")
+        machine = measure_machine(device, precision)
+        note(f"both sides in {precision}: {machine.flops / 1e9:,.0f} GFLOP/s in a matrix product of that precision")
+        note(f"{machine.bytes / 1e9:.1f} GB/s in a copy")
         print(HEADER)
-        setting = Setting(data, options.data is not None, device, options.precision)
+        setting = Setting(data, options.data is not None, device, precision)
         for part in options.parts:
             ours = Side("ours", ROWS[part], setting)
             theirs = Side("theirs", ROWS[part], setting)

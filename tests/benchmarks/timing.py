@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """What the device does a second: operations of a large float32 matrix product, bytes of a large copy."""
+    """What the device does a second: operations of a large matrix product, bytes of a large copy."""
 
     flops: float
     bytes: float
@@ -63,8 +63,7 @@ def seconds_of(call, device, times=1):
 class Side:
     """A process that runs one side, "theirs" or "ours", of the rows that `rows(setting)` yields, one after the other.
 
-    `setting` has a `device` and the `precision` of our side; the other's is float32, unless a call sets its own. Where
-    the process ends on its own, so does the run.
+    `setting` has the `device` and the `precision` of both sides. Where the process ends on its own, so does the run.
     """
 
     def __init__(self, name, rows, setting):
@@ -107,7 +106,7 @@ def _serve(connection, name, rows, setting):
                     choose_precision("fp32", device)
                     connection.send(row.check and row.check())
                 else:
-                    choose_precision(setting.precision if name == "ours" else "fp32", device)
+                    choose_precision(setting.precision, device)
                     connection.send(_seconds_and_memory(getattr(row, name), device, times=request))
         connection.send(None)
 
@@ -138,10 +137,21 @@ def _calls_a_turn(side):
     return max(1, round(SECONDS_A_TURN / side.time()[0]))
 
 
-def measure_machine(device):
-    """The `Machine` that `device` is, at the precision of matrix products that is set."""
+def measure_machine(device, precision):
+    """The `Machine` that `device` is, with matrix products in `precision`, measured in a process of its own: it leaves
+    the device's memory to the rows."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measure, (device, precision))
+
+
+def _measure(device, precision):
+    if device.type == "cpu":
+        keep_freed_memory()
+    choose_precision(precision, device)
     size = 8192 if device.type == "cuda" else 2048
-    a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+    # bf16 by itself: autocast would make it of float32 in each call, which layers do with their weights once a step
+    factors = torch.randn(2, size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    a, b = factors
     source = torch.zeros(2**28 if device.type == "cuda" else 2**26, device=device)
     target = torch.empty_like(source)
     product = min(seconds_of(lambda: a @ b, device) for _ in range(6))
