@@ -12,7 +12,7 @@ class BOW_model(nn.Module):
 
     `vocab_size` counts the unknown token, id 0.
 
-    `forward`: `common.reviews.Bags` x of a batch and labels t (batch,) float of 0 and 1
+    `forward`: `common.data.batches.Bags` x of a batch and labels t (batch,) float of 0 and 1
     -> (loss: scalar, the mean binary cross entropy; logits: (batch,), above 0 for a positive review).
     """
 

@@ -10,7 +10,8 @@ for name in SCHEDULER NODES GPUS NODE_KIND WALLTIME QUEUE ACCOUNT SUBMIT_OPTIONS
 done
 export SETTINGS=${SETTINGS#,}
 
-# ---- the cluster; these are Blue Waters' XK nodes, each with one GPU and 16 cores
+# ---- the cluster; these are Blue Waters' XK nodes, each with one GPU and 16 cores; their K20X is older than the GPUs that
+# PyTorch still has code for (README.md here, "Which GPUs")
 
 : "${SCHEDULER:=torque}"       # which qsub or sbatch: torque (-l nodes=…), pbspro (PBS Pro, OpenPBS: -l select=…) or slurm
 : "${NODES:=${PBS_NUM_NODES:-${SLURM_JOB_NUM_NODES:-1}}}"

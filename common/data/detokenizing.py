@@ -19,7 +19,7 @@ class _Detokenizer(TreebankWordDetokenizer):
 
 
 def detokenize(tokens):
-    """The text (str) of a review's `tokens`, a list of str as `common.tokenizing.tokenize` makes it.
+    """The text (str) of a review's `tokens`, a list of str as `common.data.tokenizing.tokenize` makes it.
 
     The spaces are those that English has, not those that the review had; a token such as "<unk>" stays as it is.
     """
