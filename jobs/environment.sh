@@ -45,8 +45,8 @@ esac
 : "${MODULES_INIT=/opt/modules/default/init/bash}" # empty where a job knows `module` already
 : "${PYTHON:=.venv/bin/python}"                # bash jobs/make_environment.sh requirements.txt makes it
 
-# Clusters of today, from their public pages; nobody has tried these lines there:
-# Polaris (PBS Pro)  SCHEDULER=pbspro NODE_KIND=ncpus=64:ngpus=4 GPUS=4 QUEUE=prod ACCOUNT=… \
+# Clusters of today, as job scripts that their users published have it; nobody has tried these lines there:
+# Polaris (PBS Pro)  SCHEDULER=pbspro NODE_KIND=ncpus=64:ngpus=4 GPUS=4 QUEUE=preemptable ACCOUNT=… \
 #                    SUBMIT_OPTIONS="-l filesystems=home:eagle" LAUNCHER="mpiexec -n 4 --ppn 4 --depth 8"
 # Derecho (PBS Pro)  SCHEDULER=pbspro NODE_KIND=ncpus=64:ngpus=4 GPUS=4 QUEUE=main ACCOUNT=… MODULES=cuda MODULES_INIT=
 # Delta (Slurm)      SCHEDULER=slurm QUEUE=gpuA100x4 ACCOUNT=… NODE_KIND="--ntasks-per-node=1 --cpus-per-task=16 \
