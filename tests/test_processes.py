@@ -146,7 +146,7 @@ def tell(*places):
     store = dist.HashStore()
     for rank, place in enumerate(places):
         store.set(f"place {rank}", json.dumps(place))
-    return _tell_places(store, Launch(0, len(places), "n1", 7), places[0])
+    return _tell_places(store, Launch(0, len(places), "n1", 7, ""), places[0])
 
 
 def test_processes_tell_what_they_found():
