@@ -156,7 +156,9 @@ def sample_data(tmp_path_factory):
 def tree(tmp_path_factory, sample_data):
     """A copy of the collection with the sample in its place, so that scripts run without --data and --output."""
     tree = tmp_path_factory.mktemp("tree")
-    unwanted = shutil.ignore_patterns("__pycache__", "trials", "*.model", "*.state", "*.npy", "run.json", "*.txt")
+    unwanted = shutil.ignore_patterns(
+        "__pycache__", "trials", "*.md", "*.model", "*.state", "*.npy", "run.json", "*.csv", "*.txt"
+    )
     for name in ("common", "1a", "1b", "2a", "2b", "3a", "3b", "3c"):
         shutil.copytree(REPO / name, tree / name, ignore=unwanted)
     (tree / "preprocessed_data").symlink_to(sample_data)

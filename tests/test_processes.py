@@ -403,17 +403,16 @@ def test_test_passes_are_shared_out(part, sample_data, model_of):
 
 
 def test_a_process_of_another_run_is_turned_away(sample_data, tmp_path):
-    """It comes to the port where the first run's processes meet; that run goes on as if it were alone."""
-    options = ["--data", sample_data, "--model", tmp_path / "none", "--device", "cpu"]
+    """It comes to the port where a run's processes meet, before the one of the same number of that run."""
     port = free_port()
+    store = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+    store.set("run", "the first one's")
+    options = ["--data", sample_data, "--model", tmp_path / "none", "--device", "cpu"]
     (stranger,) = start(1, "1a/BOW_test.py", *options, told="stranger", port=port)
-    stdout, stderr, statuses = finish(
-        start(2, *training("1a", sample_data, tmp_path / "run", "--epochs", 1), port=port)
-    )
-    assert statuses == [0, 0], stderr
-    assert stdout.startswith("0 ")
     stranger.communicate()
     assert stranger.returncode == 2
+    assert not store.check(["process 1"])
+    assert not store.check(["place 1"])
 
 
 def test_torchrun(sample_data, tmp_path):

@@ -127,7 +127,10 @@ def test_trials_are_compared(results):
 def test_what_is_chosen_on_the_reviews_held_out(results):
     """Trials of a part whose best epochs and best trial are not those of the test."""
     for trial, validation, test in (("one", [0.8, 0.9, 0.7], 0.85), ("other", [0.7, 0.8, 0.8], 0.95)):
-        epochs = [{**ONE_EPOCH, "validation_accuracy": share, "validation_loss": 0.5} for share in validation]
+        epochs = [
+            {**ONE_EPOCH, "train_seconds": 1, "validation_accuracy": share, "validation_loss": 0.5}
+            for share in validation
+        ]
         epochs[1] |= {"test_accuracy": test, "test_loss": 0.4}
         folder = add_trial(results, "2b", trial, epochs=epochs)
         (folder / "test.txt").write_text(f"400 {100 * test} 0.3000 4.0000\n")
@@ -142,7 +145,8 @@ def test_what_is_chosen_on_the_reviews_held_out(results):
     assert len([line for line in text.splitlines() if line.startswith("| trial ") and "| validation |" in line]) == 1
 
     shutil.rmtree(results / "2b" / "trials" / "other")
-    add_trial(results, "2b", "other", epochs=[{**ONE_EPOCH, "validation_accuracy": 0.8, "test_accuracy": 0.95}])
+    epoch = {**ONE_EPOCH, "train_seconds": 1, "validation_accuracy": 0.8, "test_accuracy": 0.95}
+    add_trial(results, "2b", "other", epochs=[epoch])
     (results / "2b" / "run.json").unlink()
     sheet(results)
     assert rows(results)["2b", "one"]["best of the part"] == "best"

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn as nn
-from conftest import PARTS, REPO, TINY, data_with, read_model, run_here, run_script, same_weights, succeed, train
+from conftest import (
+    PARTS,
+    REPO,
+    TINY,
+    data_with,
+    read_model,
+    refused,
+    run_here,
+    run_script,
+    same_weights,
+    succeed,
+    train,
+)
 
 from common.data.reviews import Vocabulary, load_reviews
 from common.distributed.device import cpu_has_bf16
@@ -415,8 +427,8 @@ def test_own_review(part, model_of, sample_data):
     assert score(run_here(script, *options, "--review", "-", stdin=POSITIVE + "\n")) == positive
     # as in the training reviews, <br /> is a space and capitals do not count
     assert score(run_here(script, *options, "--review", POSITIVE.upper().replace(" ", "<br />"))) == positive
-    # words that are all unknown
-    score(run_here(script, *options, "--review", "qwxz"))
+    # words that are all unknown have none
+    refused(run_here(script, *options, "--review", "qwxz"), "no word that the model knows")
 
 
 def test_own_review_in_the_parts_directory(trained, tree):

@@ -54,7 +54,8 @@ def run_script(main, memory_advice=TRAINING_ADVICE):
         sys.stdout.flush()
         ending.well()
     except InputError as error:
-        ending.badly(f"error: {error}", 2)
+        # what it quotes may have line ends
+        ending.badly(f"error: {' '.join(str(error).splitlines())}", 2)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not re.search(OUT_OF_MEMORY, str(error)):
             raise

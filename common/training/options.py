@@ -148,7 +148,7 @@ def add_precision_option(parser):
     parser.add_argument(
         "--precision",
         choices=["fp32", "tf32", "bf16"],
-        help="of the matrix products (default: tf32 on CUDA, fp32 on the CPU); on CUDA bf16 leaves LSTMs in tf32",
+        help="of the matrix products; on CUDA bf16 leaves LSTMs in tf32 (default: tf32 on CUDA, fp32 on the CPU)",
     )
 
 
