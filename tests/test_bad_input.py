@@ -107,6 +107,11 @@ def test_an_option_without_its_value(script, option):
     refused(run_here(script, option), f"argument {option}: ")
 
 
+@pytest.mark.parametrize(("script", "option"), [(TEST_SCRIPT["1b"], "--data"), (TRAIN_SCRIPT["1a"], "--epochs")])
+def test_two_dashes_are_no_value(script, option):
+    refused(run_here(script, f"{option}=--"), f"argument {option}: ")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 @pytest.mark.parametrize("script", [TRAIN_SCRIPT["1a"], TEST_SCRIPT["2a"], GENERATE])
 def test_no_gpu(script):

@@ -27,6 +27,14 @@ class OptionParser(argparse.ArgumentParser):
             message += '; a text that begins with a dash is given as --review="-10/10"'
         raise InputError(f"{message} (see --help)")
 
+    def parse_args(self, *arguments):
+        """As argparse's, which makes an empty list of the value in --name=--."""
+        options = super().parse_args(*arguments)
+        for name, value in vars(options).items():
+            if value == []:
+                self.error(f"argument --{name.replace('_', '-')}: -- is no value")
+        return options
+
 
 def positive_int(text):
     """An option's whole number from 1 to 2**31 - 1."""
