@@ -41,8 +41,10 @@ class Reviews:
 
     def sha256(self):
         """A number that other reviews, other ids or other labels do not have, as text."""
-        parts = (self.ids, self.lengths, self.labels)
-        return hashlib.sha256(b"".join(part.cpu().numpy().tobytes() for part in parts)).hexdigest()
+        digest = hashlib.sha256()
+        for part in (self.ids, self.lengths, self.labels):
+            digest.update(part.cpu().numpy())
+        return digest.hexdigest()
 
     def take(self, rows):
         """The reviews `rows` (int64 tensor) alone."""
@@ -144,15 +146,15 @@ def load_reviews(data, split, vocabulary, device, labelled=True):
 class Vocabulary:
     """The words a model knows: the first `size` of a dictionary, less the stop words.
 
-    `glove` takes GloVe's dictionary in place of IMDB's; a size of None takes all of it. InputError where the
-    dictionary is smaller than `size`.
+    `glove` takes GloVe's dictionary in place of IMDB's; a size of None takes all of it, but no more than `usual_size`.
+    InputError where the dictionary is smaller than `size`.
     """
 
-    def __init__(self, data, size=None, remove_stop_words=False, glove=False):
+    def __init__(self, data, size=None, remove_stop_words=False, glove=False, usual_size=None):
         dictionary = load_dictionary(data, glove)
         self.glove = glove
         self.no_of_words = len(dictionary)
-        self.size = size or self.no_of_words
+        self.size = size or min(usual_size or self.no_of_words, self.no_of_words)
         if self.size > self.no_of_words:
             raise InputError(
                 f"a vocabulary of {self.size} words is larger than the dictionary in {data}, which has "
@@ -170,14 +172,11 @@ class Vocabulary:
     def of_options(cls, options, glove=False):
         """The vocabulary of a training: of the chosen size, else of the default one or, where it is smaller, the
         dictionary's."""
-        size = options.vocab_size
-        usual = options.defaults["vocab_size"]
-        if size is None and usual is not None:
-            no_of_words = len(load_dictionary(options.data, glove))
-            if no_of_words < usual:
-                print(f"the dictionary in {options.data} has {no_of_words} words: all are kept", file=sys.stderr)
-            size = min(usual, no_of_words)
-        return cls(options.data, size, options.remove_stop_words, glove)
+        usual_size = options.defaults["vocab_size"]
+        vocabulary = cls(options.data, options.vocab_size, options.remove_stop_words, glove, usual_size)
+        if options.vocab_size is None and usual_size is not None and vocabulary.size < usual_size:
+            print(f"the dictionary in {options.data} has {vocabulary.size} words: all are kept", file=sys.stderr)
+        return vocabulary
 
     @classmethod
     def of_model(cls, data, description, glove=False):
