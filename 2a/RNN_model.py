@@ -37,17 +37,22 @@ class RNN_model(nn.Module):
             self.get_submodule(f"lstm{i}").reset_state()
             self.get_submodule(f"dropout{i}").reset_state()
 
-    def forward(self, x, t, lengths=None):
-        self.reset_state()
-
+    def features(self, x):
+        """What the layers make of x, (batch, time, features), going on from the state of the call before."""
         h = self.embedding(x)  # (batch, time, features), as are all the layers' outputs
         for i in range(1, self.no_of_layers + 1):
             h = self.get_submodule(f"lstm{i}")(h)
             h = self.get_submodule(f"bn_lstm{i}")(h)
             h = self.get_submodule(f"dropout{i}")(h)
+        return h
 
+    def classify(self, h, t, lengths=None):
+        """What `forward` returns, of what `features` made of x."""
         h = pool_over_time(h, self.pool, lengths)  # (batch, features)
-
         h = self.fc_output(h)[:, 0]  # (batch,)
-
         return self.loss(h, t), h
+
+    def forward(self, x, t, lengths=None):
+        self.reset_state()
+        h = self.features(x)
+        return self.classify(h, t, lengths)

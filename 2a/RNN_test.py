@@ -7,12 +7,12 @@ sys.path.insert(1, f"{sys.path[0]}/..")
 
 from RNN_model import RNN_model
 
-from common.data.batches import crop_batches, whole_batches
+from common.data.batches import whole_batches
 from common.data.reviews import Vocabulary, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.training.checkpoints import load_model
-from common.training.evaluation import test_pass
+from common.training.evaluation import test_pass, test_passes
 from common.training.metrics import figures_line
 from common.training.options import (
     add_review_option,
@@ -67,10 +67,9 @@ def main():
             print("whole", figures_line(test_pass(model, batches)))
         return
 
-    for sequence_length in options.lengths:
-        batches = crop_batches(test, sequence_length, options.batch_size, options.seed)
-        with autocast:
-            print(sequence_length, figures_line(test_pass(model, batches)), flush=True)
+    with autocast:
+        for sequence_length, figures in test_passes(model, test, options.lengths, options.batch_size, options.seed):
+            print(sequence_length, figures_line(figures), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ sys.path.insert(1, f"{sys.path[0]}/..")
 
 from RNN_language_model import RNN_language_model
 
-from common.data.batches import crop_batches
 from common.data.reviews import Vocabulary, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.errors import InputError
 from common.training.checkpoints import load_model
-from common.training.evaluation import language_test_pass
+from common.training.evaluation import language_test_pass, language_test_passes
 from common.training.metrics import figures_line
 from common.training.options import add_review_option, parse_testing_options, testing_options
 from common.training.prediction import own_review
@@ -43,10 +42,10 @@ def main():
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)
-    for sequence_length in options.lengths:
-        batches = crop_batches(test, sequence_length, options.batch_size, options.seed)
-        with autocast:
-            print(sequence_length, figures_line(language_test_pass(model, batches), perplexity=True), flush=True)
+    passes = language_test_passes(model, test, options.lengths, options.batch_size, options.seed)
+    with autocast:
+        for sequence_length, figures in passes:
+            print(sequence_length, figures_line(figures, perplexity=True), flush=True)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,32 @@ def crop_batches(reviews, sequence_length, batch_size, seed):
         yield random_crops(reviews, rows, sequence_length, generator), reviews.labels[rows]
 
 
+def batches_by_length(reviews, lengths, batch_size, seed):
+    """For each of the `lengths`, in rising order: the length, and batches of crops x (batch, time) int64, their labels
+    t (batch,), and `ends`, the lengths that they are crops of.
+
+    The first tokens of x, as many as an end says, are the crops of `crop_batches` (on CUDA, others as random). Where a
+    crop is all of its review, longer ones only add padding: such a review comes once, with the shortest of these
+    lengths, for all of them.
+    """
+    lengths = sorted(set(lengths))
+    rows = torch.arange(len(reviews), device=reviews.ids.device)
+    shorter = 0
+    for i, length in enumerate(lengths):
+        generator = torch.Generator(rows.device).manual_seed(seed)
+        is_cut = reviews.lengths > length
+        is_new = (reviews.lengths > shorter) & ~is_cut
+        cut = random_crops(reviews, rows, length, generator)[is_cut]
+        whole = random_crops(reviews, rows[is_new], lengths[-1], generator)  # which leaves the generator no choice
+        batches = []
+        for x, kept, ends in ((cut, is_cut, [length]), (whole, is_new, lengths[i:])):
+            if len(x):
+                t = reviews.labels[kept]
+                batches += [(*batch, ends) for batch in zip(x.split(batch_size), t.split(batch_size), strict=True)]
+        yield length, tqdm(batches, desc=f"length {length}", leave=False, disable=None)
+        shorter = length
+
+
 # whole reviews of a batch hold no more tokens than its crops of the greatest default length of the test scripts
 LONGEST_CROP = 500
 

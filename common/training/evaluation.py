@@ -1,7 +1,10 @@
 """Test passes: accuracy and loss of a model over all reviews of the test set."""
 
+from collections import defaultdict
+
 import torch
 
+from common.data.batches import batches_by_length
 from common.distributed.processes import in_turns
 from common.training.metrics import Tally, no_of_hits
 
@@ -17,24 +20,81 @@ def test_pass(model, batches):
     return tally.figures()
 
 
-# timesteps whose logits, (batch, time, vocab), exist at once in a test of the language model
-PIECE = 50
+def test_passes(model, reviews, lengths, batch_size, seed, input_of=lambda ids: ids):
+    """(length, figures) of `test_pass` of a recurrent sentiment model on random crops of each of the `lengths`.
+
+    `input_of` makes the model's input of ids (batch, time) int64, by default these themselves.
+    """
+
+    def counts(x, t, ends):
+        model.reset_state()
+        h = model.features(input_of(x))
+        for end in ends:
+            loss, logits = model.classify(h[:, :end], t)
+            yield loss, no_of_hits(logits, t), len(t)
+
+    return _figures_by_length(model, batches_by_length(reviews, lengths, batch_size, seed), counts)
 
 
 @torch.no_grad()
 def language_test_pass(model, batches):
-    """(share of words predicted, loss, seconds) of a language model over `batches` of (x, _), in evaluation mode.
+    """(share of words predicted, loss, seconds) of a language model over `batches` of (x, _), in evaluation mode."""
+    model.eval()
+    tally = Tally()
+    for x, _ in in_turns(batches):
+        for counted in _counts_of_words(model, x, [x.shape[1]]):
+            tally.add(*counted)
+    return tally.figures()
+
+
+def language_test_passes(model, reviews, lengths, batch_size, seed):
+    """(length, figures) of `language_test_pass` on random crops of each of the `lengths`."""
+
+    def counts(x, t, ends):
+        return _counts_of_words(model, x, ends)
+
+    return _figures_by_length(model, batches_by_length(reviews, lengths, batch_size, seed), counts)
+
+
+# timesteps whose logits, (batch, time, vocab), exist at once in a test of the language model
+PIECE = 50
+
+
+def _counts_of_words(model, x, ends):
+    """For each of `ends`, which rise, what `Tally.add` takes of the first so many tokens of the crops x (batch, time).
 
     A crop goes through in pieces of 50 timesteps: the model's state carries over, so the figures are those of
     the whole crop, at a bounded amount of memory for the logits.
     """
+    model.reset_state()
+    loss_sum, hits, start = 0.0, 0, 0
+    for end in ends:
+        while start < end - 1:
+            stop = min(start + PIECE, end - 1)
+            logits, targets = model.predict(x[:, start:stop]), x[:, start + 1 : stop + 1]
+            loss_sum += model.loss(logits.flatten(0, 1), targets.flatten()).double() * targets.numel()
+            hits += (logits.argmax(dim=2) == targets).sum()
+            start = stop
+        count = len(x) * start
+        yield loss_sum / count, hits, count
+
+
+@torch.no_grad()
+def _figures_by_length(model, batches_of, counts):
+    """Yields (length, `Tally.figures`) for all of `batches_by_length`.
+
+    `counts` gives, of a batch, what `Tally.add` takes of its crops of each of its lengths.
+    """
     model.eval()
-    tally = Tally()
-    for x, _ in in_turns(batches):
-        model.reset_state()
-        for start in range(0, x.shape[1] - 1, PIECE):
-            inputs = x[:, start : start + PIECE + 1]
-            logits, targets = model.predict(inputs[:, :-1]), inputs[:, 1:]
-            loss = model.loss(logits.flatten(0, 1), targets.flatten())
-            tally.add(loss, (logits.argmax(dim=2) == targets).sum(), targets.numel())
-    return tally.figures()
+    ahead = defaultdict(list)  # of the lengths to come
+    for length, batches in batches_of:
+        tally = Tally()
+        for counted in ahead.pop(length, []):
+            tally.add(*counted)
+        for x, t, ends in in_turns(batches):
+            for end, counted in zip(ends, counts(x, t, ends), strict=True):
+                if end == length:
+                    tally.add(*counted)
+                else:
+                    ahead[end].append(counted)
+        yield length, tally.figures()
