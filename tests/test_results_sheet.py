@@ -20,7 +20,7 @@ def results(tmp_path, tree, trained):
     """A copy of the collection with what the trainings of all parts left behind, and their test scripts' lines."""
     copy = tmp_path / "collection"
     leave_out = shutil.ignore_patterns(
-        "__pycache__", "results", "*.out", "*.err", "*.model", "*.state", "trials", "*.npy"
+        "__pycache__", "results", "real", "*.out", "*.err", "*.model", "*.state", "trials", "*.npy"
     )
     for name in ("common", "jobs", "tests", *PARTS, "3b"):
         shutil.copytree(REPO / name, copy / name, ignore=leave_out)
@@ -184,6 +184,16 @@ def test_the_sample_has_a_sheet_of_its_own(results):
     text = (results / "jobs" / "results" / "results.md").read_text()
     assert "of the sample" in text
     assert REVIEW not in text
+
+
+def test_runs_that_lie_elsewhere(results, tmp_path):
+    elsewhere = tmp_path / "kept"
+    (elsewhere / "2a").mkdir(parents=True)
+    for name in ("run.json", "test.txt"):
+        shutil.copy(results / "2a" / name, elsewhere / "2a")
+    sheet(results, "--runs", elsewhere)
+    assert list(rows(results)) == [("2a", "default")]
+    refused(run(results, "results_sheet.py", "--runs", tmp_path / "none"), "no results yet in", "none")
 
 
 def test_no_reviews(results):

@@ -112,6 +112,7 @@ def test_training_leaves_its_files(part, trained, model_of):
     assert run["no_of_weights"] == sum(
         weight.numel() for name, weight in read_model(folder / model)["state_dict"].items() if not is_buffer(name)
     )
+    assert run["options"]["output"] == part  # not where it lies on this machine
     assert len(run["epochs"]) == len(training)
     given = dict(re.findall(r"--([\w-]+) (\S+)", TINY[part]))
     assert {name: run["options"][name.replace("-", "_")] for name in given} == {

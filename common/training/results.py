@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from common.distributed.processes import count
-from common.files import new_file, npy_bytes
+from common.files import REPOSITORY, new_file, npy_bytes
 
 # log.csv has these figures of each epoch
 LOG_COLUMNS = (
@@ -57,7 +57,12 @@ def write_results(options, device, no_of_weights, history, finished):
 
 
 def plain_options(options):
-    """The options that were chosen or left, as a dict of plain values, paths as text."""
+    """The options that were chosen or left, as a dict of plain values, paths as text, from the top directory on."""
     plain = (str, int, float, bool, type(None))
     chosen = {name: value for name, value in vars(options).items() if name != "defaults"}
-    return {name: value if isinstance(value, plain) else str(value) for name, value in chosen.items()}
+    return {name: value if isinstance(value, plain) else _path_text(value) for name, value in chosen.items()}
+
+
+def _path_text(path):
+    # what a student hands in need not tell where their home is
+    return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path)

@@ -102,10 +102,10 @@ def read_trials():
     return {(part, trial): shows for part, trial, _, _, shows in rows}
 
 
-def folders_of(part, order):
-    """The folders of the part's runs: pairs of trial and folder, in the order of the table, then by name."""
-    folders = {"default": REPOSITORY / part}
-    folders |= {path.name: path for path in sorted((REPOSITORY / part / "trials").glob("*/"))}
+def folders_of(top, part, order):
+    """The folders of the part's runs below `top`: pairs of trial and folder, in the table's order, then by name."""
+    folders = {"default": top / part}
+    folders |= {path.name: path for path in sorted((top / part / "trials").glob("*/"))}
     ranks = {trial: rank for rank, (of_part, trial) in enumerate(order) if of_part == part}
     return sorted(folders.items(), key=lambda item: ranks.get(item[0], len(order)))
 
@@ -146,15 +146,16 @@ def read_run(part, trial, folder, shows):
     return Run(part, trial, shows, settings, epochs, *texts, tested, state)
 
 
-def gather(trials, sample):
-    """All runs, of the made-up sample or all others: a list of `Run`, and a line of text on each that is damaged."""
+def gather(top, trials, sample):
+    """All runs below `top`, of the made-up sample or all others: a list of `Run`, and a line of text on each that is
+    damaged."""
     runs, damaged = [], []
     for part in PARTS:
-        for trial, folder in folders_of(part, trials):
+        for trial, folder in folders_of(top, part, trials):
             not_trained = trial == "default" and not (folder / "run.json").exists()
             if (trial == "sample") != sample or not_trained:
                 continue
-            where = folder.relative_to(REPOSITORY)
+            where = folder.relative_to(top)
             try:
                 runs.append(read_run(part, trial, folder, trials.get((part, trial), "")))
             except OSError as error:
@@ -164,9 +165,9 @@ def gather(trials, sample):
     return runs, damaged
 
 
-def read_reviews(trials, sample):
+def read_reviews(top, trials, sample):
     """What 3b generated: a dict from trial to lines."""
-    folders = folders_of("3b", trials)
+    folders = folders_of(top, "3b", trials)
     chosen = [(trial, folder / "reviews.txt") for trial, folder in folders if (trial == "sample") == sample]
     reviews = {trial: path.read_text(encoding="utf-8").splitlines() for trial, path in chosen if path.exists()}
     return {trial: lines for trial, lines in reviews.items() if any(lines)}
@@ -317,20 +318,23 @@ def write(path, content):
 def main():
     parser = OptionParser(__doc__)
     add = parser.add_argument
+    add("--runs", type=Path, default=REPOSITORY, metavar="DIR", help="where the folders 1a, 1b, … of the runs lie")
     add("--output", type=Path, default=REPOSITORY / "jobs" / "results", metavar="DIR", help="where the sheet goes")
     add("--sample", action="store_true", help="of the runs on the made-up sample, which are left out otherwise")
     options = parser.parse_args()
 
     trials = read_trials()
-    runs, damaged = gather(trials, options.sample)
+    runs, damaged = gather(options.runs, trials, options.sample)
     for line in damaged:
         print(f"warning: {line}", file=sys.stderr)
     if not runs:
-        raise InputError("there are no results yet; run a train script, or bash jobs/run_all.sh, first")
+        raise InputError(
+            f"there are no results yet in {options.runs}; run a train script, or bash jobs/run_all.sh, first"
+        )
     for run in runs:
         if run.state:
             print(f"{run.part} {run.trial}: {run.state}", file=sys.stderr)
-    rows, reviews = rows_of(runs), read_reviews(trials, options.sample)
+    rows, reviews = rows_of(runs), read_reviews(options.runs, trials, options.sample)
     tables = list(part_tables(rows, runs))
 
     make_directory(options.output)
