@@ -20,7 +20,7 @@ def results(tmp_path, tree, trained):
     """A copy of the collection with what the trainings of all parts left behind, and their test scripts' lines."""
     copy = tmp_path / "collection"
     leave_out = shutil.ignore_patterns(
-        "__pycache__", "results", "real", "*.out", "*.err", "*.model", "*.state", "trials", "*.npy"
+        "__pycache__", "results", "*.out", "*.err", "*.model", "*.state", "trials", "*.npy"
     )
     for name in ("common", "jobs", "tests", *PARTS, "3b"):
         shutil.copytree(REPO / name, copy / name, ignore=leave_out)

@@ -64,5 +64,5 @@ def plain_options(options):
 
 
 def _path_text(path):
-    # what a student hands in need not tell where their home is
+    # a run.json that is passed on need not tell where its owner's home is
     return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path)
