@@ -2,7 +2,7 @@
 
 import torch.nn as nn
 
-from common.models.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm, pool_over_time
+from common.models.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm, pool_over_pieces, pool_over_time
 
 
 class RNN_model(nn.Module):
@@ -12,8 +12,9 @@ class RNN_model(nn.Module):
     `vocab_size` counts the unknown token, id 0. `pool` is "max" or "mean".
 
     `forward`: token ids x (batch, time) int64 and labels t (batch,) float of 0 and 1; with
-    `lengths` (batch,) int64 the padding behind them does not count, by default it does, as in the handout
-    -> (loss: scalar, the mean binary cross entropy; logits: (batch,), above 0 for a positive review).
+    `lengths` (batch,) int64 the padding behind them does not count, by default it does, as in the handout;
+    with `owners` (batch,) int64 the rows of x are pieces of reviews, each of the one that `owners` says, a place in t
+    -> (loss: scalar, the mean binary cross entropy; logits: as t, above 0 for a positive review).
     """
 
     def __init__(self, vocab_size, no_of_hidden_units, no_of_layers=3, dropout=0.5, pool="max"):
@@ -47,13 +48,15 @@ class RNN_model(nn.Module):
             h = self.get_submodule(f"dropout{i}")(h)
         return h
 
-    def classify(self, h, t, lengths=None):
+    def classify(self, h, t, lengths=None, owners=None):
         """What `forward` returns, of what `features` made of x."""
         h = pool_over_time(h, self.pool, lengths)  # (batch, features)
-        h = self.fc_output(h)[:, 0]  # (batch,)
+        if owners is not None:
+            h = pool_over_pieces(h, self.pool, owners, len(t))  # (reviews, features)
+        h = self.fc_output(h)[:, 0]  # as t
         return self.loss(h, t), h
 
-    def forward(self, x, t, lengths=None):
+    def forward(self, x, t, lengths=None, owners=None):
         self.reset_state()
         h = self.features(x)
-        return self.classify(h, t, lengths)
+        return self.classify(h, t, lengths, owners)

@@ -8,7 +8,7 @@ sys.path.insert(1, f"{sys.path[0]}/..")
 import torch
 from RNN_model import RNN_model
 
-from common.data.batches import crop_batches, random_crops
+from common.data.batches import crop_batches, no_of_pieces, random_crops, whole_batches, whole_in_pieces
 from common.data.reviews import Vocabulary, hold_out, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
@@ -58,7 +58,14 @@ def main():
         default="last",
         help="last: the last LSTM layer and the output layer",
     )
+    parser.add_argument(
+        "--whole",
+        action="store_true",
+        help="train on whole reviews, cut into pieces of --train-length, and test on whole reviews",
+    )
     options = parse_training_options(parser, __file__)
+    if options.whole and options.test_length != parser.get_default("test_length"):
+        parser.error("--test-length goes with crops, --whole tests on whole reviews")
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
@@ -89,22 +96,31 @@ def main():
     scheduler = make_scheduler(options, optimizer, len(train))
 
     def evaluate(reviews):
-        """Accuracy, loss and seconds of the model on random crops of `reviews`."""
-        batches = crop_batches(reviews, options.test_length, options.batch_size, options.seed)
+        """Accuracy, loss and seconds of the model on random crops of `reviews` or, with --whole, on all of them."""
+        if options.whole:
+            batches = whole_batches(reviews, options.batch_size)
+        else:
+            batches = crop_batches(reviews, options.test_length, options.batch_size, options.seed)
         with autocast:
             return test_pass(model, batches)
 
+    # how many each review has
+    rows_of_x = no_of_pieces(train, options.train_length) if options.whole else torch.ones_like(train.lengths)
     training = Training(options, "rnn.state", model, optimizer, scheduler, train, vocabulary, device)
     for _ in training.epochs():
         model.train()
         tally = training.tally()
-        for rows in training.batches():
-            x = random_crops(train, rows, options.train_length, training.generator)
+        sizes = training.sums_of_batches(rows_of_x)  # all at once: a batch need not wait for the device
+        for rows, size in zip(training.batches(), sizes, strict=True):
+            if options.whole:
+                x, lengths, owners = whole_in_pieces(train, rows, options.train_length, size)
+            else:
+                x, lengths, owners = random_crops(train, rows, options.train_length, training.generator), None, None
             t = train.labels[rows]
 
             optimizer.zero_grad()
             with autocast:
-                loss, logits = model(x, t)
+                loss, logits = model(x, t, lengths, owners)
             loss.backward()
             optimizer.step()
             scheduler.step()  # sets the next step's learning rate

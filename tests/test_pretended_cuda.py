@@ -67,6 +67,15 @@ def test_other_options(cuda, waits_in_epochs, sample_data, tmp_path):
     assert waits_in_epochs == []
 
 
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_whole_reviews_in_pieces(pool, cuda, waits_in_epochs, run, sample_data, model_of, tmp_path):
+    options = ["--language-model", model_of("3a"), "--epochs", 1, "--whole", "--test-length", 200, "--pool", pool]
+    train_there("3c", cuda, sample_data, tmp_path / "there", *options)
+    succeed(run("3c", "here", *options))
+    assert same_weights(tmp_path / "there" / "rnn.model", tmp_path / "here" / "rnn.model")
+    assert waits_in_epochs == []
+
+
 def asked_of(part, model_of):
     """What a user asks of a trained part: its test script's options, or 3b's."""
     language = ["--model", model_of("3a")]

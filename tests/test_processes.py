@@ -323,6 +323,8 @@ SHARED = [
     ("3a", 3, "torchrun", "--epochs 1 --batch-size 250"),
     ("3c", 2, "torchrun", "--epochs 1"),
     ("3c", 3, "torchrun", "--epochs 1 --fine-tune all"),
+    ("3c", 2, "torchrun", "--epochs 1 --fine-tune all --batch-size 51 --whole --test-length 200"),
+    ("3c", 3, "torchrun", "--epochs 1 --batch-size 20 --whole --test-length 200 --pool mean"),
 ]
 
 

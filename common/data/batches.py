@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from common.distributed.processes import draw_rows
+from common.distributed.processes import count_pieces, draw_rows
 
 
 def batches_in_order(reviews, batch_size):
@@ -21,14 +21,45 @@ def random_crops(reviews, rows, sequence_length, generator):
 
     `rows` (int64 tensor) chooses the reviews (handout, part 2a, "RNN_sentiment_analysis.py").
     """
-    lengths = reviews.lengths[rows]
-    no_of_starts = (lengths - sequence_length).clamp(min=0) + 1
+    no_of_starts = _last_start(reviews, rows, sequence_length) + 1
     chance = draw_rows(len(rows), lambda n: torch.rand(n, dtype=torch.float64, generator=generator, device=rows.device))
-    starts = reviews.starts[rows] + (chance * no_of_starts).long()
+    return _tokens_from(reviews, rows, (chance * no_of_starts).long(), sequence_length)
+
+
+def _last_start(reviews, rows, sequence_length):
+    """The last place in each of the reviews `rows` from which `sequence_length` tokens are left, or else 0."""
+    return (reviews.lengths[rows] - sequence_length).clamp(min=0)
+
+
+def _tokens_from(reviews, rows, starts, sequence_length):
+    """`sequence_length` tokens of each of the reviews `rows`, from its place in `starts` on, at most `_last_start`."""
     steps = torch.arange(sequence_length, device=rows.device)
-    inside = steps < lengths[:, None]
-    positions = (starts[:, None] + steps) * inside
+    inside = steps < reviews.lengths[rows][:, None]
+    positions = (reviews.starts[rows][:, None] + starts[:, None] + steps) * inside
     return reviews.ids[positions] * inside.long()
+
+
+def no_of_pieces(reviews, piece_length):
+    """How many pieces `whole_in_pieces` makes of each review, (reviews,) int64."""
+    return (reviews.lengths + piece_length - 1) // piece_length
+
+
+def whole_in_pieces(reviews, rows, piece_length, size):
+    """All of each review in pieces, which are rows of their own (Johnson and Zhang 2016, "chopping"): x, lengths,
+    owners.
+
+    x (pieces, piece_length) int64: a review's last piece ends where the review does, and begins within the one before;
+    where all of it is shorter than a piece, it is padded with 0. lengths (pieces,) int64: the tokens without padding.
+    owners (pieces,) int64: which of the `rows` (int64 tensor) a piece is of. `size` is the sum of the rows'
+    `no_of_pieces`.
+    """
+    counts = no_of_pieces(reviews, piece_length)[rows]
+    owners = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), counts, output_size=size)
+    number = torch.arange(size, device=rows.device) - (counts.cumsum(0) - counts)[owners]
+    rows = rows[owners]
+    starts = torch.minimum(number * piece_length, _last_start(reviews, rows, piece_length))
+    count_pieces(size)
+    return _tokens_from(reviews, rows, starts, piece_length), reviews.lengths[rows].clamp(max=piece_length), owners
 
 
 def crop_batches(reviews, sequence_length, batch_size, seed):

@@ -29,7 +29,8 @@ from common.errors import InputError, LostProcessError
 MEETING = timedelta(minutes=5)
 WAITING = timedelta(minutes=5)
 
-# the rows of the running training batch: how many it has, and the slice that is this process's own
+# the rows of the running training batch: how many it has, the slice that is this process's own, and its share of the
+# reviews, a number up to 1
 _batch = None
 
 
@@ -114,11 +115,22 @@ def shared_batch(rows):
     global _batch
     size = len(rows)
     own = slice(rank() * size // count(), (rank() + 1) * size // count())
-    _batch = size, own
+    _batch = size, own, (own.stop - own.start) / size
     try:
         yield rows[own]
     finally:
         _batch = None
+
+
+def count_pieces(no_of_pieces):
+    """Makes `draw_rows` and `batch_size` count pieces of reviews, of which this process has `no_of_pieces`, as the rows
+    of the running batch from here on."""
+    global _batch
+    if _batch is None:
+        return
+    counts = gather(no_of_pieces)
+    first = sum(counts[: rank()])
+    _batch = sum(counts), slice(first, first + no_of_pieces), _batch[2]
 
 
 def draw_rows(no_of_rows, draw):
@@ -126,14 +138,13 @@ def draw_rows(no_of_rows, draw):
     own `no_of_rows` are returned, so that they are those that one process alone would draw for them."""
     if _batch is None:
         return draw(no_of_rows)
-    size, own = _batch
+    size, own, _ = _batch
     return draw(size)[own]
 
 
 def share_of_batch():
-    """This process's share of the running batch, a number up to 1."""
-    size, own = _batch
-    return (own.stop - own.start) / size
+    """This process's share of the reviews of the running batch, a number up to 1."""
+    return _batch[2]
 
 
 def batch_size(no_of_rows):

@@ -124,3 +124,13 @@ def pool_over_time(h, pool, lengths=None):
     if pool == "max":
         return h.masked_fill(is_padding, -torch.inf).max(dim=1).values
     return h.masked_fill(is_padding, 0).sum(dim=1) / lengths[:, None]
+
+
+def pool_over_pieces(h, pool, owners, no_of_reviews):
+    """(pieces, features) -> (reviews, features): the maximum over the pieces of each review, or their mean.
+
+    `owners` (pieces,) int64 says which review, from 0 on, a piece is of; each has one at least.
+    """
+    pooled = h.new_zeros(no_of_reviews, h.shape[1])
+    reduce = "amax" if pool == "max" else "mean"
+    return pooled.scatter_reduce(0, owners[:, None].expand_as(h), h, reduce, include_self=False)
