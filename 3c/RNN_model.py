@@ -39,13 +39,13 @@ class RNN_model(nn.Module):
             self.get_submodule(f"lstm{i}").reset_state()
             self.get_submodule(f"dropout{i}").reset_state()
 
-    def features(self, x):
+    def features(self, x, owners=None, no_of_reviews=None):
         """What the layers make of x, (batch, time, features), going on from the state of the call before."""
         h = self.embedding(x)  # (batch, time, features), as are all the layers' outputs
         for i in range(1, self.no_of_layers + 1):
             h = self.get_submodule(f"lstm{i}")(h)
             h = self.get_submodule(f"bn_lstm{i}")(h)
-            h = self.get_submodule(f"dropout{i}")(h)
+            h = self.get_submodule(f"dropout{i}")(h, owners, no_of_reviews)
         return h
 
     def classify(self, h, t, lengths=None, owners=None):
@@ -58,5 +58,5 @@ class RNN_model(nn.Module):
 
     def forward(self, x, t, lengths=None, owners=None):
         self.reset_state()
-        h = self.features(x)
+        h = self.features(x, owners, len(t))
         return self.classify(h, t, lengths, owners)

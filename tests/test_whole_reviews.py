@@ -108,6 +108,9 @@ def walk(theirs, x, t, lengths, owners, pool):
     """Loss and logits of the handout's model, which takes pieces as its batch: one timestep after the other, and, of
     each review, one piece after the other."""
     theirs.reset_state()
+    for n in theirs.layer_names:  # one mask a review
+        dropout = theirs.get_submodule(f"dropout{n}")
+        dropout.mask = (t.new_empty(len(t), 8).bernoulli_(1 - dropout.dropout) / (1 - dropout.dropout))[owners]
     outputs = torch.stack([theirs.step(theirs.embedding(column)) for column in x.T])  # (time, pieces, features)
     logits = []
     for review in range(len(t)):

@@ -39,29 +39,6 @@ def _tokens_from(reviews, rows, starts, sequence_length):
     return reviews.ids[positions] * inside.long()
 
 
-def no_of_pieces(reviews, piece_length):
-    """How many pieces `whole_in_pieces` makes of each review, (reviews,) int64."""
-    return (reviews.lengths + piece_length - 1) // piece_length
-
-
-def whole_in_pieces(reviews, rows, piece_length, size):
-    """All of each review in pieces, which are rows of their own (Johnson and Zhang 2016, "chopping"): x, lengths,
-    owners.
-
-    x (pieces, piece_length) int64: a review's last piece ends where the review does, and begins within the one before;
-    where all of it is shorter than a piece, it is padded with 0. lengths (pieces,) int64: the tokens without padding.
-    owners (pieces,) int64: which of the `rows` (int64 tensor) a piece is of. `size` is the sum of the rows'
-    `no_of_pieces`.
-    """
-    counts = no_of_pieces(reviews, piece_length)[rows]
-    owners = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), counts, output_size=size)
-    number = torch.arange(size, device=rows.device) - (counts.cumsum(0) - counts)[owners]
-    rows = rows[owners]
-    starts = torch.minimum(number * piece_length, _last_start(reviews, rows, piece_length))
-    count_pieces(size)
-    return _tokens_from(reviews, rows, starts, piece_length), reviews.lengths[rows].clamp(max=piece_length), owners
-
-
 def crop_batches(reviews, sequence_length, batch_size, seed):
     """Batches of random crops x (batch, sequence_length) int64 with their labels t (batch,), in order.
 
@@ -125,6 +102,29 @@ def whole_batches(reviews, batch_size):
             rows = order[first:last]
             x = random_crops(reviews, rows, sorted_lengths[last - 1], generator)
             yield x, reviews.labels[rows], reviews.lengths[rows]
+
+
+def no_of_pieces(reviews, piece_length):
+    """How many pieces `whole_in_pieces` makes of each review, (reviews,) int64."""
+    return (reviews.lengths + piece_length - 1) // piece_length
+
+
+def whole_in_pieces(reviews, rows, piece_length, size):
+    """All of each review in pieces, which are rows of their own (Johnson and Zhang 2016, "chopping"): x, lengths,
+    owners.
+
+    x (pieces, piece_length) int64: a review's last piece ends where the review does, and begins within the one before;
+    where all of it is shorter than a piece, it is padded with 0. lengths (pieces,) int64: the tokens without padding.
+    owners (pieces,) int64: which of the `rows` (int64 tensor) a piece is of. `size` is the sum of the rows'
+    `no_of_pieces`.
+    """
+    counts = no_of_pieces(reviews, piece_length)[rows]
+    owners = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), counts, output_size=size)
+    number = torch.arange(size, device=rows.device) - (counts.cumsum(0) - counts)[owners]
+    rows = rows[owners]
+    starts = torch.minimum(number * piece_length, _last_start(reviews, rows, piece_length))
+    count_pieces(size)
+    return _tokens_from(reviews, rows, starts, piece_length), reviews.lengths[rows].clamp(max=piece_length), owners
 
 
 class Bags(NamedTuple):

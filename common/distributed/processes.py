@@ -29,8 +29,8 @@ from common.errors import InputError, LostProcessError
 MEETING = timedelta(minutes=5)
 WAITING = timedelta(minutes=5)
 
-# the rows of the running training batch: how many it has, the slice that is this process's own, and its share of the
-# reviews, a number up to 1
+# the running training batch: how many rows it has, the slice of them that is this process's own, and how many there are
+# once all of them are cut into pieces
 _batch = None
 
 
@@ -115,22 +115,11 @@ def shared_batch(rows):
     global _batch
     size = len(rows)
     own = slice(rank() * size // count(), (rank() + 1) * size // count())
-    _batch = size, own, (own.stop - own.start) / size
+    _batch = size, own, size
     try:
         yield rows[own]
     finally:
         _batch = None
-
-
-def count_pieces(no_of_pieces):
-    """Makes `draw_rows` and `batch_size` count pieces of reviews, of which this process has `no_of_pieces`, as the rows
-    of the running batch from here on."""
-    global _batch
-    if _batch is None:
-        return
-    counts = gather(no_of_pieces)
-    first = sum(counts[: rank()])
-    _batch = sum(counts), slice(first, first + no_of_pieces), _batch[2]
 
 
 def draw_rows(no_of_rows, draw):
@@ -142,14 +131,22 @@ def draw_rows(no_of_rows, draw):
     return draw(size)[own]
 
 
+def count_pieces(no_of_pieces):
+    """Tells `batch_size` that this process's rows of the running batch are cut into `no_of_pieces`."""
+    global _batch
+    if _batch is not None:
+        _batch = *_batch[:2], sum(gather(no_of_pieces))
+
+
 def share_of_batch():
-    """This process's share of the reviews of the running batch, a number up to 1."""
-    return _batch[2]
+    """This process's share of the running batch, a number up to 1."""
+    size, own, _ = _batch
+    return (own.stop - own.start) / size
 
 
 def batch_size(no_of_rows):
-    """How many rows the running batch has in all processes, of which this one has `no_of_rows`."""
-    return no_of_rows if _batch is None else _batch[0]
+    """How many rows, or pieces of them, the running batch has in all processes, of which this one has `no_of_rows`."""
+    return no_of_rows if _batch is None else _batch[2]
 
 
 def in_turns(batches):

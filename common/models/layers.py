@@ -88,7 +88,8 @@ class LockedDropout(nn.Module):
     The mask, (batch, 1, features), is drawn at the first call after `reset_state()` and kept till the next one.
     In evaluation the input passes unchanged.
 
-    `forward`: x (batch, time, features) float -> the same shape.
+    `forward`: x (batch, time, features) float -> the same shape. With `owners` (batch,) int64 the rows of x are pieces
+    of `no_of_reviews` reviews, each of the one that `owners` says, and all pieces of a review have its mask.
     """
 
     def __init__(self, p=0.5):
@@ -100,11 +101,11 @@ class LockedDropout(nn.Module):
         """Forgets the mask: the next call in training draws another."""
         self.mask = None
 
-    def forward(self, x):
+    def forward(self, x, owners=None, no_of_reviews=None):
         if not self.training:
             return x
         if self.mask is None:
-            self.mask = self.draw_mask(x)
+            self.mask = self.draw_mask(x) if owners is None else self.draw_mask(x[:no_of_reviews])[owners]
         return x * self.mask
 
     def draw_mask(self, x):
