@@ -237,6 +237,14 @@ def test_the_curves_of_one_epoch_without_a_test():
         assert [tick for tick in panel.get_xticks() if low <= tick <= high] == [1]
 
 
+def test_the_record_is_what_the_script_makes_of_its_runs(tmp_path):
+    real = REPO / "jobs" / "sheet" / "real"
+    done = run(REPO, "results_sheet.py", "--runs", real, "--output", tmp_path, without="matplotlib")
+    assert done.returncode == 0, done.stderr
+    for name in ("results.csv", "results.md"):
+        assert (tmp_path / name).read_bytes() == (real / name).read_bytes()
+
+
 # ------------------------------------------------------------------------------------------------ handing in
 
 
@@ -274,7 +282,11 @@ def test_the_submission(results, tmp_path):
     ours |= {f"{part}/{script}" for part in PARTS for script in PARTS[part][:2]}
     assert {f"doe/{name}" for name in ours} <= names
     unwanted = (".model", ".state", ".json", ".npy", ".pyc", "test.txt", "reviews.txt", ".png", "/x.py")
-    assert not [name for name in names if name.endswith(unwanted) or "trials/" in name or name.startswith("doe/.")]
+    assert not [
+        name
+        for name in names
+        if name.endswith(unwanted) or "trials/" in name or "/real/" in name or name.startswith("doe/.")
+    ]
     lines = done.stdout.splitlines()
     assert len(lines) == len(names) + 1
     size = (tmp_path / "doe.zip").stat().st_size

@@ -18,7 +18,7 @@ TOP_LEVEL = [
 ]
 CODE = {".py", ".pbs", ".sh", ".csv", ".md", ".txt", ".toml"}
 # results of runs, not code: they are in the sheet
-LEFT_OUT = {"__pycache__", "trials", "results"}
+LEFT_OUT = {"__pycache__", "trials", "results", "real"}
 RESULT_FILES = {"test.txt", "reviews.txt"}
 
 
