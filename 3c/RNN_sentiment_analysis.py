@@ -104,8 +104,8 @@ def main():
         with autocast:
             return test_pass(model, batches)
 
-    # how many each review makes
-    rows_of_x = no_of_pieces(train, options.train_length) if options.whole else torch.ones_like(train.lengths)
+    # how many each review makes: of a crop one
+    rows_of_x = no_of_pieces(train.lengths, options.train_length) if options.whole else torch.ones_like(train.lengths)
     training = Training(options, "rnn.state", model, optimizer, scheduler, train, vocabulary, device)
     for _ in training.epochs():
         model.train()

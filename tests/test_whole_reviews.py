@@ -73,7 +73,7 @@ PIECE_LENGTH = 6
 
 
 def in_pieces(reviews, rows):
-    counts = no_of_pieces(reviews, PIECE_LENGTH)
+    counts = no_of_pieces(reviews.lengths, PIECE_LENGTH)
     return whole_in_pieces(reviews, rows, PIECE_LENGTH, int(counts[rows].sum()))
 
 

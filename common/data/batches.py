@@ -21,22 +21,19 @@ def random_crops(reviews, rows, sequence_length, generator):
 
     `rows` (int64 tensor) chooses the reviews (handout, part 2a, "RNN_sentiment_analysis.py").
     """
-    no_of_starts = _last_start(reviews, rows, sequence_length) + 1
+    lengths = reviews.lengths[rows]
+    no_of_starts = (lengths - sequence_length).clamp(min=0) + 1
     chance = draw_rows(len(rows), lambda n: torch.rand(n, dtype=torch.float64, generator=generator, device=rows.device))
-    return _tokens_from(reviews, rows, (chance * no_of_starts).long(), sequence_length)
+    starts = reviews.starts[rows] + (chance * no_of_starts).long()
+    return _sequences(reviews.ids, starts, lengths, sequence_length)
 
 
-def _last_start(reviews, rows, sequence_length):
-    """The last place in each of the reviews `rows` from which `sequence_length` tokens are left, or else 0."""
-    return (reviews.lengths[rows] - sequence_length).clamp(min=0)
-
-
-def _tokens_from(reviews, rows, starts, sequence_length):
-    """`sequence_length` tokens of each of the reviews `rows`, from its place in `starts` on, at most `_last_start`."""
-    steps = torch.arange(sequence_length, device=rows.device)
-    inside = steps < reviews.lengths[rows][:, None]
-    positions = (reviews.starts[rows][:, None] + starts[:, None] + steps) * inside
-    return reviews.ids[positions] * inside.long()
+def _sequences(ids, starts, lengths, sequence_length):
+    """The `ids` from each of the `starts` on, (rows, sequence_length) int64; behind the `lengths` there are zeros."""
+    steps = torch.arange(sequence_length, device=starts.device)
+    inside = steps < lengths[:, None]
+    positions = (starts[:, None] + steps) * inside
+    return ids[positions] * inside.long()
 
 
 def crop_batches(reviews, sequence_length, batch_size, seed):
@@ -104,9 +101,9 @@ def whole_batches(reviews, batch_size):
             yield x, reviews.labels[rows], reviews.lengths[rows]
 
 
-def no_of_pieces(reviews, piece_length):
-    """How many pieces `whole_in_pieces` makes of each review, (reviews,) int64."""
-    return (reviews.lengths + piece_length - 1) // piece_length
+def no_of_pieces(lengths, piece_length):
+    """How many pieces `whole_in_pieces` makes of reviews of these `lengths`, both (reviews,) int64."""
+    return (lengths + piece_length - 1) // piece_length
 
 
 def whole_in_pieces(reviews, rows, piece_length, size):
@@ -118,13 +115,16 @@ def whole_in_pieces(reviews, rows, piece_length, size):
     owners (pieces,) int64: which of the `rows` (int64 tensor) a piece is of. `size` is the sum of the rows'
     `no_of_pieces`.
     """
-    counts = no_of_pieces(reviews, piece_length)[rows]
+    lengths = reviews.lengths[rows]
+    counts = no_of_pieces(lengths, piece_length)
     owners = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), counts, output_size=size)
     number = torch.arange(size, device=rows.device) - (counts.cumsum(0) - counts)[owners]
-    rows = rows[owners]
-    starts = torch.minimum(number * piece_length, _last_start(reviews, rows, piece_length))
+    lengths = lengths[owners]
+    starts = reviews.starts[rows[owners]]
+    starts += torch.minimum(number * piece_length, (lengths - piece_length).clamp(min=0))
+    lengths = lengths.clamp(max=piece_length)
     count_pieces(size)
-    return _tokens_from(reviews, rows, starts, piece_length), reviews.lengths[rows].clamp(max=piece_length), owners
+    return _sequences(reviews.ids, starts, lengths, piece_length), lengths, owners
 
 
 class Bags(NamedTuple):
