@@ -9,13 +9,14 @@ from common.models.losses import LeanCrossEntropyLoss
 class RNN_language_model(nn.Module):
     """Embedding -> one to three (LSTM, batch norm, locked dropout) -> linear decoder (handout, part 3a).
 
-    `vocab_size` counts the unknown token, id 0.
+    `vocab_size` counts the unknown token, id 0. With `tied_weights` the decoder's weights are the embedding's too
+    (Press and Wolf 2017).
 
     `forward`: token ids x (batch, time) int64
     -> (loss: scalar, the mean cross entropy of x[:, 1:]; logits: (batch, time - 1, vocab_size) for x[:, 1:]).
     """
 
-    def __init__(self, vocab_size, no_of_hidden_units, no_of_layers=3, dropout=0.3):
+    def __init__(self, vocab_size, no_of_hidden_units, no_of_layers=3, dropout=0.3, tied_weights=False):
         super().__init__()
         self.no_of_layers = no_of_layers
 
@@ -27,6 +28,8 @@ class RNN_language_model(nn.Module):
             self.add_module(f"dropout{i}", LockedDropout(dropout))
 
         self.decoder = nn.Linear(no_of_hidden_units, vocab_size)
+        if tied_weights:
+            self.embedding.weight = self.decoder.weight  # this way round: an embedding's first weights are too large
 
         self.loss = LeanCrossEntropyLoss()
 

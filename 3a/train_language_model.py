@@ -23,6 +23,7 @@ def main():
     parser = training_options(__doc__, epochs=75, dropout=0.3, lr_drop_epoch=50)
     add_sequence_options(parser, train_length=50, test_length=100, test_every=1, layers=3)
     parser.add_argument("--clip", type=positive_float, default=2.0, metavar="X", help="largest norm of the gradient")
+    parser.add_argument("--tied-weights", action="store_true", help="the decoder's weights are the embedding's too")
     options = parse_training_options(parser, __file__)
     if min(options.train_length, options.test_length) < 2:
         raise InputError("--train-length and --test-length: a language model needs crops of 2 tokens or more")
@@ -40,6 +41,7 @@ def main():
         "no_of_hidden_units": options.hidden_units,
         "no_of_layers": options.layers,
         "dropout": options.dropout,
+        "tied_weights": options.tied_weights,
     }
     model = RNN_language_model(**hyperparameters).to(device)
     optimizer = make_optimizer(options, model.parameters())

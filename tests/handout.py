@@ -172,10 +172,12 @@ class RNN_model_2a(RNN_model_2b):
 class RNN_language_model(Recurrent_layers):
     """x: (batch, time) token ids -> loss, logits (batch, time - 1, vocab)."""
 
-    def __init__(self, vocab_size, no_of_hidden_units, no_of_layers=3, dropout=0.3):
+    def __init__(self, vocab_size, no_of_hidden_units, no_of_layers=3, dropout=0.3, tied_weights=False):
         super().__init__(no_of_hidden_units, no_of_hidden_units, no_of_layers, dropout)
         self.embedding = nn.Embedding(vocab_size, no_of_hidden_units)
         self.decoder = nn.Linear(no_of_hidden_units, vocab_size)
+        if tied_weights:  # not the handout's
+            self.embedding.weight = self.decoder.weight
         self.loss = nn.CrossEntropyLoss()
         self.vocab_size = vocab_size
 

@@ -140,7 +140,13 @@ CASES = [
     *cases("1b/BOW_model.py", handout.BOW_model_1b, VECTOR_SIZE, vectors, HIDDEN_LAYERS),
     *cases("2a/RNN_model.py", handout.RNN_model_2a, VOCAB_SIZE, sequences, LAYERS_AND_POOLS),
     *cases("2b/RNN_model.py", handout.RNN_model_2b, VECTOR_SIZE, sequences_of_vectors, LAYERS_AND_POOLS),
-    *cases("3a/RNN_language_model.py", handout.RNN_language_model, VOCAB_SIZE, sequences_without_labels, LAYERS),
+    *cases(
+        "3a/RNN_language_model.py",
+        handout.RNN_language_model,
+        VOCAB_SIZE,
+        sequences_without_labels,
+        [*LAYERS, {"no_of_layers": 2, "tied_weights": True}],
+    ),
     *cases("3c/RNN_model.py", handout.RNN_model_2a, VOCAB_SIZE, sequences, LAYERS_AND_POOLS),
     *cases("3c/RNN_model.py", handout.RNN_model_2a, VOCAB_SIZE, sequences, LAYERS_AND_POOLS[-2:], BELOW_LAST),
 ]
