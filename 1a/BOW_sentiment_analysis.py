@@ -54,7 +54,7 @@ def main():
     for _ in training.epochs():
         model.train()
         tally = training.tally()
-        sizes = training.sums_of_batches(train_bags.lengths())  # all at once: a batch need not wait for the device
+        sizes = training.of_batches(torch.sum, train_bags.lengths())  # all at once: no batch waits for the device
         for rows, size in zip(training.batches(), sizes, strict=True):
             x = train_bags.take(rows, size)
             t = train.labels[rows]

@@ -2,7 +2,7 @@
 
 import torch.nn as nn
 
-from common.models.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm, pool_over_pieces, pool_over_time
+from common.models.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm, pool_over_time
 
 
 class RNN_model(nn.Module):
@@ -12,9 +12,8 @@ class RNN_model(nn.Module):
     `vocab_size` counts the unknown token, id 0. `pool` is "max" or "mean".
 
     `forward`: token ids x (batch, time) int64 and labels t (batch,) float of 0 and 1; with
-    `lengths` (batch,) int64 the padding behind them does not count, by default it does, as in the handout;
-    with `owners` (batch,) int64 the rows of x are pieces of reviews, each of the one that `owners` says, a place in t
-    -> (loss: scalar, the mean binary cross entropy; logits: as t, above 0 for a positive review).
+    `lengths` (batch,) int64 the padding behind them does not count, by default it does, as in the handout
+    -> (loss: scalar, the mean binary cross entropy; logits: (batch,), above 0 for a positive review).
     """
 
     def __init__(self, vocab_size, no_of_hidden_units, no_of_layers=3, dropout=0.5, pool="max"):
@@ -39,24 +38,27 @@ class RNN_model(nn.Module):
             self.get_submodule(f"lstm{i}").reset_state()
             self.get_submodule(f"dropout{i}").reset_state()
 
-    def features(self, x, owners=None, no_of_reviews=None):
+    def freeze_batch_norm(self):
+        """Makes batch norm use its running figures in training too, as in evaluation, and leave them as they are."""
+        for i in range(1, self.no_of_layers + 1):
+            self.get_submodule(f"bn_lstm{i}").eval()
+
+    def features(self, x):
         """What the layers make of x, (batch, time, features), going on from the state of the call before."""
         h = self.embedding(x)  # (batch, time, features), as are all the layers' outputs
         for i in range(1, self.no_of_layers + 1):
             h = self.get_submodule(f"lstm{i}")(h)
             h = self.get_submodule(f"bn_lstm{i}")(h)
-            h = self.get_submodule(f"dropout{i}")(h, owners, no_of_reviews)
+            h = self.get_submodule(f"dropout{i}")(h)
         return h
 
-    def classify(self, h, t, lengths=None, owners=None):
+    def classify(self, h, t, lengths=None):
         """What `forward` returns, of what `features` made of x."""
         h = pool_over_time(h, self.pool, lengths)  # (batch, features)
-        if owners is not None:
-            h = pool_over_pieces(h, self.pool, owners, len(t))  # (reviews, features)
-        h = self.fc_output(h)[:, 0]  # as t
+        h = self.fc_output(h)[:, 0]  # (batch,)
         return self.loss(h, t), h
 
-    def forward(self, x, t, lengths=None, owners=None):
+    def forward(self, x, t, lengths=None):
         self.reset_state()
-        h = self.features(x, owners, len(t))
-        return self.classify(h, t, lengths, owners)
+        h = self.features(x)
+        return self.classify(h, t, lengths)

@@ -1,5 +1,6 @@
 """Part 3c: trains a sentiment model that starts from the language model of part 3a."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ sys.path.insert(1, f"{sys.path[0]}/..")
 import torch
 from RNN_model import RNN_model
 
-from common.data.batches import crop_batches, no_of_pieces, random_crops, whole_batches, whole_in_pieces
+from common.data.batches import crop_batches, random_crops, whole_batches
 from common.data.reviews import Vocabulary, hold_out, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
@@ -21,6 +22,8 @@ from common.training.metrics import no_of_hits
 from common.training.options import add_pool_option, add_sequence_options, parse_training_options, training_options
 
 LANGUAGE_MODEL = REPOSITORY / "3a" / "language.model"
+# of what is longer, one review in eighty, --whole takes a crop: its memory grows with the length
+LONGEST_REVIEW = 1000
 
 
 def load_language_model(model, hyperparameters, vocabulary, path):
@@ -46,6 +49,20 @@ def load_language_model(model, hyperparameters, vocabulary, path):
         raise InputError(f"the weights in {path} do not fit the model of part 3c; {advice}") from error
 
 
+def groups_by_layer(model, lr):
+    """All parameters in groups for an optimizer: the output layer at the learning rate `lr`, each LSTM layer below at a
+    2.6th of the one above, the embedding at the lowest one's (Howard and Ruder 2018, "discriminative fine-tuning").
+    """
+    layers = [[model.fc_output]]
+    for i in range(model.no_of_layers, 0, -1):
+        layers.append([model.get_submodule(f"lstm{i}"), model.get_submodule(f"bn_lstm{i}")])
+    layers[-1].append(model.embedding)
+    return [
+        {"params": [param for module in layer for param in module.parameters()], "lr": lr / 2.6**depth}
+        for depth, layer in enumerate(layers)
+    ]
+
+
 def main():
     parser = training_options(__doc__, epochs=20)
     add_sequence_options(parser, train_length=100, test_length=200, test_every=3, layers=3)
@@ -54,18 +71,22 @@ def main():
     parser.add_argument("--from-scratch", action="store_true", help="start from random weights instead")
     parser.add_argument(
         "--fine-tune",
-        choices=["last", "all"],
+        choices=["last", "all", "by-layer"],
         default="last",
-        help="last: the last LSTM layer and the output layer",
+        help="last: the last LSTM layer and the output layer; by-layer: all, each layer at a 2.6th of the rate of the one "
+        "above",
     )
     parser.add_argument(
         "--whole",
         action="store_true",
-        help="train on whole reviews, cut into pieces of --train-length, and test on whole reviews",
+        help="train and test on whole reviews, those of like length in a batch, with batch norm as in a test",
     )
     options = parse_training_options(parser, __file__)
-    if options.whole and options.test_length != parser.get_default("test_length"):
-        parser.error("--test-length goes with crops, --whole tests on whole reviews")
+    for name in ("train_length", "test_length"):
+        if options.whole and getattr(options, name) != parser.get_default(name):
+            parser.error(f"--{name.replace('_', '-')} goes with crops, --whole has none")
+    if options.whole and options.from_scratch:
+        parser.error("--whole takes batch norm's figures from a language model, --from-scratch has none")
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
@@ -92,6 +113,8 @@ def main():
         for name in (f"lstm{options.layers}", f"bn_lstm{options.layers}", "fc_output"):
             model.get_submodule(name).requires_grad_(True)
     params = [param for param in model.parameters() if param.requires_grad]
+    if options.fine_tune == "by-layer":
+        params = groups_by_layer(model, options.lr)
     optimizer = make_optimizer(options, params)
     scheduler = make_scheduler(options, optimizer, len(train))
 
@@ -104,23 +127,25 @@ def main():
         with autocast:
             return test_pass(model, batches)
 
-    # how many each review makes: of a crop one
-    rows_of_x = no_of_pieces(train.lengths, options.train_length) if options.whole else torch.ones_like(train.lengths)
-    training = Training(options, "rnn.state", model, optimizer, scheduler, train, vocabulary, device)
+    training = Training(
+        options, "rnn.state", model, optimizer, scheduler, train, vocabulary, device, by_length=options.whole
+    )
     for _ in training.epochs():
         model.train()
+        crop_lengths = itertools.repeat(options.train_length)
+        if options.whole:
+            model.freeze_batch_norm()  # the last timesteps of a batch have too few reviews to take figures of
+            longest = training.of_batches(torch.max, train.lengths)  # all at once: no batch waits for the device
+            crop_lengths = [min(length, LONGEST_REVIEW) for length in longest]
         tally = training.tally()
-        sizes = training.sums_of_batches(rows_of_x)  # all at once: a batch need not wait for the device
-        for rows, size in zip(training.batches(), sizes, strict=True):
-            if options.whole:
-                x, lengths, owners = whole_in_pieces(train, rows, options.train_length, size)
-            else:
-                x, lengths, owners = random_crops(train, rows, options.train_length, training.generator), None, None
+        for rows, crop_length in zip(training.batches(), crop_lengths, strict=False):
+            x = random_crops(train, rows, crop_length, training.generator)
             t = train.labels[rows]
+            lengths = train.lengths[rows].clamp(max=crop_length) if options.whole else None  # None: padding counts
 
             optimizer.zero_grad()
             with autocast:
-                loss, logits = model(x, t, lengths, owners)
+                loss, logits = model(x, t, lengths)
             loss.backward()
             optimizer.step()
             scheduler.step()  # sets the next step's learning rate

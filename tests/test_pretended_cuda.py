@@ -67,9 +67,9 @@ def test_other_options(cuda, waits_in_epochs, sample_data, tmp_path):
     assert waits_in_epochs == []
 
 
-@pytest.mark.parametrize("pool", ["max", "mean"])
-def test_whole_reviews_in_pieces(pool, cuda, waits_in_epochs, run, sample_data, model_of, tmp_path):
-    options = ["--language-model", model_of("3a"), "--epochs", 1, "--whole", "--test-length", 200, "--pool", pool]
+def test_training_on_whole_reviews(cuda, waits_in_epochs, run, sample_data, model_of, tmp_path):
+    lengths = ["--train-length", 100, "--test-length", 200]  # the defaults, which go with whole reviews
+    options = ["--language-model", model_of("3a"), "--epochs", 1, "--whole", *lengths]
     train_there("3c", cuda, sample_data, tmp_path / "there", *options)
     succeed(run("3c", "here", *options))
     assert same_weights(tmp_path / "there" / "rnn.model", tmp_path / "here" / "rnn.model")

@@ -159,7 +159,7 @@ SIGNALS = [
     ("2b", "--epochs 1 --layers 2", signal.SIGTERM, 15, "in epoch 0, after 15 batches"),
     ("3a", "--epochs 1", signal.SIGINT, 59, "in epoch 0, after 59 batches"),
     ("3c", "--epochs 2", signal.SIGTERM, 21, "in epoch 1, after 1 batches"),
-    ("3c", "--epochs 1 --whole --test-length 200", signal.SIGTERM, 7, "in epoch 0, after 7 batches"),
+    ("3c", "--epochs 1 --whole --train-length 100 --test-length 200", signal.SIGTERM, 7, "in epoch 0, after 7 batches"),
 ]
 
 

@@ -211,6 +211,7 @@ OPTIONS = [
     ("2b", "--layers 3 --dropout 0 --optimizer sgd", {"no_of_layers": 3, "dropout": 0}),
     ("3a", "--layers 1", {"no_of_layers": 1}),
     ("3a", "--layers 2 --dropout 0", {"no_of_layers": 2, "dropout": 0}),
+    ("3a", "--tied-weights", {"tied_weights": True}),
     ("3a", "--clip 0.01 --optimizer sgd", {"no_of_layers": 3, "dropout": 0.3}),
     ("3c", "--pool mean --dropout 0", {"pool": "mean", "dropout": 0, "no_of_layers": 3}),
     ("3c", "--fine-tune all --optimizer sgd", {"pool": "max", "dropout": 0.5}),
@@ -307,7 +308,7 @@ def test_precise_batch_norm(sample_data, tmp_path):
         h = nn.functional.batch_norm(h, None, None, *norm, training=True).relu()
 
 
-@pytest.mark.parametrize("fine_tune", ["last", "all"])
+@pytest.mark.parametrize("fine_tune", ["last", "all", "by-layer"])
 def test_fine_tuning_changes_what_it_should(fine_tune, model_of, sample_data, tmp_path):
     options = ["--language-model", model_of("3a"), "--epochs", 1, "--fine-tune", fine_tune]
     succeed(train("3c", sample_data, tmp_path, *options))
@@ -316,8 +317,21 @@ def test_fine_tuning_changes_what_it_should(fine_tune, model_of, sample_data, tm
     assert before.keys() - after.keys() == {"decoder.weight", "decoder.bias"}
     shared = [name for name in after if name in before and not is_buffer(name)]
     changed = {name for name in shared if not torch.equal(before[name], after[name])}
-    expected = [name for name in shared if fine_tune == "all" or name.startswith(("lstm3", "bn_lstm3"))]
+    expected = [name for name in shared if fine_tune != "last" or name.startswith(("lstm3", "bn_lstm3"))]
     assert changed == set(expected)
+
+
+def test_the_rate_falls_from_layer_to_layer(model_of, sample_data, tmp_path):
+    options = ["--language-model", model_of("3a"), "--epochs", 1, "--fine-tune", "by-layer"]
+    succeed(train("3c", sample_data, tmp_path, *options))
+    optimizer = read_model(tmp_path / "rnn.state")["optimizer"]
+    rates = {i: group["lr"] for group in optimizer["param_groups"] for i in group["params"]}
+    shapes = {i: state["exp_avg"].shape for i, state in optimizer["state"].items()}
+    # output; third, second, first LSTM layer with its norm; embedding
+    expected = [*[0.01] * 2, *[0.01 / 2.6] * 6, *[0.01 / 2.6**2] * 6, *[0.01 / 2.6**3] * 7]
+    assert [rates[i] for i in range(21)] == pytest.approx(expected)
+    assert shapes[0] == (1, 16)
+    assert shapes[20] == (501, 16)
 
 
 def test_stop_words_are_unknown(sample_data, tmp_path):

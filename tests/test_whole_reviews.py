@@ -1,4 +1,4 @@
-"""Whole reviews: in a test padding does not count, whatever shares a batch; in training each is cut into pieces."""
+"""Whole reviews: padding does not count, whatever shares a batch, in a test and in training."""
 
 import re
 
@@ -6,12 +6,12 @@ import handout
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import refused, run_here, succeed
+from conftest import read_model, refused, run_here, succeed
 from twins import copy_weights, handout_name, load_file
 
-from common.data.batches import LONGEST_CROP, no_of_pieces, whole_batches, whole_in_pieces
+from common.data.batches import LONGEST_CROP, like_lengths_together, whole_batches
 from common.data.reviews import Reviews
-from common.models.layers import pool_over_pieces, pool_over_time
+from common.models.layers import pool_over_time
 from common.training import evaluation as testing
 
 
@@ -67,108 +67,96 @@ def test_the_option(part, model_of, sample_data):
     assert lines[0] == lines[1]
 
 
-# ----------------------------------------------------------------------------------- training in pieces (3c)
-
-PIECE_LENGTH = 6
+# ----------------------------------------------------------------------------------------------- training (3c)
 
 
-def in_pieces(reviews, rows):
-    counts = no_of_pieces(reviews.lengths, PIECE_LENGTH)
-    return whole_in_pieces(reviews, rows, PIECE_LENGTH, int(counts[rows].sum()))
+def test_reviews_of_like_length_share_a_batch():
+    lengths = torch.randint(1, 1000, (1050,))
+    rows = torch.randperm(1050)
+    generator = torch.Generator().manual_seed(0)
+    ordered = like_lengths_together(rows, lengths, 4, generator)
+    assert sorted(ordered.tolist()) == list(range(1050))
+    batches = ordered.split(4)
+    assert [len(batch) for batch in batches] == [4] * 262 + [2]
+    spans = torch.stack([lengths[batch].max() - lengths[batch].min() for batch in batches]).float()
+    assert spans.median() < 20  # four of 400 sorted lengths; of four lengths at random: 600
+    # neither the batches nor what is in them come again
+    longest = [int(lengths[batch].max()) for batch in batches]
+    assert longest[:100] != sorted(longest[:100])
+    again = like_lengths_together(torch.randperm(1050), lengths, 4, generator).split(4)
+    sets, sets_again = ({frozenset(batch.tolist()) for batch in some} for some in (batches, again))
+    assert len(sets & sets_again) < 10
 
 
-def test_pieces_hold_all_of_each_review(reviews):
-    texts = [ids.tolist() for ids in reviews.ids.split(reviews.lengths.tolist())]
-    rows = torch.tensor([5, 1, 7, 4, 0, 2])
-    x, lengths, owners = in_pieces(reviews, rows)
-    assert x.shape == (len(lengths), PIECE_LENGTH)
-    assert owners.tolist() == sorted(owners.tolist())
-    for place, row in enumerate(rows):
-        text = texts[row]
-        pieces = [ids[:length].tolist() for ids, length in zip(x, lengths, strict=True)]
-        pieces = [piece for piece, owner in zip(pieces, owners, strict=True) if owner == place]
-        # whole pieces one behind the other, and the last as many tokens before the end
-        before = len(text) - len(pieces[-1])
-        starts = [*range(0, before, PIECE_LENGTH), before]
-        assert pieces == [text[start : start + PIECE_LENGTH] for start in starts]
-    assert not any(ids[length:].any() for ids, length in zip(x, lengths, strict=True))
-
-
-@pytest.mark.parametrize("pool", ["max", "mean"])
-def test_pooling_over_the_pieces_of_each_review(pool):
-    h = (torch.randn(6, 3) - 5).requires_grad_()
-    pooled = pool_over_pieces(h, pool, torch.tensor([0, 0, 0, 1, 2, 2]), 3)
-    expected = torch.cat([pool_over_time(piece[None], pool) for piece in h.split([3, 1, 2])])
-    torch.testing.assert_close(pooled, expected)
-    gradients = [torch.autograd.grad(rows.square().sum(), h)[0] for rows in (pooled, expected)]
-    torch.testing.assert_close(*gradients)
-
-
-def walk(theirs, x, t, lengths, owners, pool):
-    """Loss and logits of the handout's model, which takes pieces as its batch: one timestep after the other, and, of
-    each review, one piece after the other."""
-    theirs.reset_state()
-    for n in theirs.layer_names:  # one mask a review
-        dropout = theirs.get_submodule(f"dropout{n}")
-        dropout.mask = (t.new_empty(len(t), 8).bernoulli_(1 - dropout.dropout) / (1 - dropout.dropout))[owners]
-    outputs = torch.stack([theirs.step(theirs.embedding(column)) for column in x.T])  # (time, pieces, features)
+def alone_and_whole(theirs, x, t, lengths, masks, pool):
+    """Loss and logits of the handout's model, which walks each review by itself, to its end and no further."""
     logits = []
-    for review in range(len(t)):
-        pieces = [outputs[: lengths[i], i] for i in range(len(x)) if owners[i] == review]
-        if pool == "max":
-            h = torch.cat(pieces).max(dim=0).values
-        else:
-            h = torch.stack([piece.mean(dim=0) for piece in pieces]).mean(dim=0)
+    for i, length in enumerate(lengths):
+        theirs.reset_state()
+        for n in theirs.layer_names:
+            theirs.get_submodule(f"dropout{n}").mask = masks[n][i]
+        outputs = torch.cat([theirs.step(theirs.embedding(x[i : i + 1, step])) for step in range(length)])
+        h = outputs.max(dim=0).values if pool == "max" else outputs.mean(dim=0)
         logits.append(theirs.fc_output(h)[0])
     logits = torch.stack(logits)
     return F.binary_cross_entropy_with_logits(logits, t), logits
 
 
 @pytest.mark.parametrize("pool", ["max", "mean"])
-def test_pieces_through_the_model_equal_the_handouts_walk(pool):
+def test_a_step_on_whole_reviews_equals_the_handouts_walk(pool):
     torch.manual_seed(0)
     ours = load_file("3c/RNN_model.py").RNN_model(31, 8, pool=pool).double()
     theirs = handout.RNN_model_2a(31, 8, no_of_layers=3, pool=pool).double()
     for weight in ours.parameters():
         torch.nn.init.uniform_(weight, -0.7, 0.7)
+    for i in (1, 2, 3):
+        norm = ours.get_submodule(f"bn_lstm{i}")
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
     copy_weights(ours, theirs)
-    reviews = Reviews.of([torch.randint(1, 31, (n,)).numpy() for n in (7, 3, 20, 6, 13)], [1, 0, 1, 1, 0])
-    t = reviews.labels.double()
-    pieces = in_pieces(reviews, torch.arange(5))
-    for training in (True, False):
-        found = []
-        for model, forward in ((ours, ours), (theirs, lambda *inputs: walk(theirs, *inputs, pool))):
-            torch.manual_seed(1)  # the same dropout masks
-            model.train(training)
-            model.zero_grad()
-            loss, logits = forward(pieces[0], t, *pieces[1:])
-            loss.backward()
-            found.append((loss, logits))
-        torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-9)
-        gradients = {handout_name(name): weight.grad for name, weight in ours.named_parameters()}
-        torch.testing.assert_close(
-            gradients, {name: weight.grad for name, weight in theirs.named_parameters()}, rtol=1e-9, atol=1e-9
-        )
-    for name, value in ours.state_dict().items():  # the running figures too
-        torch.testing.assert_close(value, theirs.state_dict()[handout_name(name)], rtol=1e-9, atol=1e-9)
+    before = {name: value.clone() for name, value in ours.named_buffers()}
+    lengths = torch.tensor([7, 3, 20, 6])
+    x = torch.randint(1, 31, (4, 20)) * (torch.arange(20) < lengths[:, None])
+    t = torch.tensor([1.0, 0, 1, 1]).double()
 
+    ours.train()
+    ours.freeze_batch_norm()
+    loss, logits = ours(x, t, lengths)
+    loss.backward()
+    masks = {n: ours.get_submodule(f"dropout{n}").mask for n in (1, 2, 3)}
+    theirs.train()
+    for n in theirs.layer_names:
+        theirs.get_submodule(f"bn_lstm{n}").eval()
+    expected = alone_and_whole(theirs, x, t, lengths, masks, pool)
+    expected[0].backward()
 
-def test_training_on_whole_reviews(run, sample_data, tmp_path):
-    options = ["--epochs", 1, "--test-length", 200]
-    crops, whole, long_pieces = (
-        succeed(run("3c", name, *options, *more))
-        for name, more in [
-            ("crops", []),
-            ("whole", ["--whole"]),
-            ("long", ["--whole", "--train-length", 60]),
-        ]
+    torch.testing.assert_close((loss, logits), expected, rtol=1e-9, atol=1e-9)
+    gradients = {handout_name(name): weight.grad for name, weight in ours.named_parameters()}
+    torch.testing.assert_close(
+        gradients, {name: weight.grad for name, weight in theirs.named_parameters()}, rtol=1e-9, atol=1e-9
     )
-    assert len({done.stdout.split()[2] for done in (crops, whole, long_pieces)}) == 3  # training losses
+    torch.testing.assert_close(dict(ours.named_buffers()), before, rtol=0, atol=0)
+
+
+WHOLE = ["--whole", "--train-length", 100, "--test-length", 200]
+
+
+def test_training_on_whole_reviews(run, sample_data, model_of, tmp_path):
+    crops, whole = (succeed(run("3c", name, "--epochs", 1, *more)) for name, more in (("crops", []), ("whole", WHOLE)))
+    assert crops.stdout.split()[2] != whole.stdout.split()[2]  # training losses
     # the test of the training is that of RNN_test.py --whole
     model = tmp_path / "whole" / "rnn.model"
     tested = succeed(run_here("3c/RNN_test.py", "--data", sample_data, "--model", model, "--device", "cpu", "--whole"))
     assert tested.stdout.split()[1:3] == whole.stdout.splitlines()[1].split()[:2]
+    # batch norm keeps the language model's figures
+    figures, language_figures = (
+        {name: value for name, value in read_model(path)["state_dict"].items() if "running" in name}
+        for path in (model, model_of("3a"))
+    )
+    torch.testing.assert_close(figures, language_figures, rtol=0, atol=0)
 
 
-def test_whole_reviews_have_no_test_length(run):
-    refused(run("3c", "whole", "--whole", "--test-length", 100), "--test-length goes with crops")
+def test_what_whole_reviews_have_not(run):
+    refused(run("3c", "whole", "--whole", "--train-length", 100, "--test-length", 100), "--test-length goes with crops")
+    refused(run("3c", "whole", "--whole", "--train-length", 50, "--test-length", 200), "--train-length goes with crops")
+    refused(run("3c", "whole", *WHOLE, "--from-scratch"), "--from-scratch has none")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from common.distributed.processes import count_pieces, draw_rows
+from common.distributed.processes import draw_rows
 
 
 def batches_in_order(reviews, batch_size):
@@ -25,15 +25,23 @@ def random_crops(reviews, rows, sequence_length, generator):
     no_of_starts = (lengths - sequence_length).clamp(min=0) + 1
     chance = draw_rows(len(rows), lambda n: torch.rand(n, dtype=torch.float64, generator=generator, device=rows.device))
     starts = reviews.starts[rows] + (chance * no_of_starts).long()
-    return _sequences(reviews.ids, starts, lengths, sequence_length)
-
-
-def _sequences(ids, starts, lengths, sequence_length):
-    """The `ids` from each of the `starts` on, (rows, sequence_length) int64; behind the `lengths` there are zeros."""
-    steps = torch.arange(sequence_length, device=starts.device)
+    steps = torch.arange(sequence_length, device=rows.device)
     inside = steps < lengths[:, None]
     positions = (starts[:, None] + steps) * inside
-    return ids[positions] * inside.long()
+    return reviews.ids[positions] * inside.long()
+
+
+def like_lengths_together(rows, lengths, batch_size, generator):
+    """The shuffled `rows` (int64 tensor) of reviews in an order that gives each batch reviews of like length.
+
+    `lengths` is (reviews,) int64. The rows of a hundred batches at a time are sorted, then the batches are
+    shuffled, but for a shorter last one.
+    """
+    rows = torch.cat([some[lengths[some].argsort(stable=True)] for some in rows.split(100 * batch_size)])
+    no_of_full = len(rows) // batch_size
+    full, last = rows.split([no_of_full * batch_size, len(rows) % batch_size])
+    order = torch.randperm(no_of_full, generator=generator, device=rows.device)
+    return torch.cat([full.view(no_of_full, batch_size)[order].flatten(), last])
 
 
 def crop_batches(reviews, sequence_length, batch_size, seed):
@@ -99,32 +107,6 @@ def whole_batches(reviews, batch_size):
             rows = order[first:last]
             x = random_crops(reviews, rows, sorted_lengths[last - 1], generator)
             yield x, reviews.labels[rows], reviews.lengths[rows]
-
-
-def no_of_pieces(lengths, piece_length):
-    """How many pieces `whole_in_pieces` makes of reviews of these `lengths`, both (reviews,) int64."""
-    return (lengths + piece_length - 1) // piece_length
-
-
-def whole_in_pieces(reviews, rows, piece_length, size):
-    """All of each review in pieces, which are rows of their own (Johnson and Zhang 2016, "chopping"): x, lengths,
-    owners.
-
-    x (pieces, piece_length) int64: a review's last piece ends where the review does, and begins within the one before;
-    where all of it is shorter than a piece, it is padded with 0. lengths (pieces,) int64: the tokens without padding.
-    owners (pieces,) int64: which of the `rows` (int64 tensor) a piece is of. `size` is the sum of the rows'
-    `no_of_pieces`.
-    """
-    lengths = reviews.lengths[rows]
-    counts = no_of_pieces(lengths, piece_length)
-    owners = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), counts, output_size=size)
-    number = torch.arange(size, device=rows.device) - (counts.cumsum(0) - counts)[owners]
-    lengths = lengths[owners]
-    starts = reviews.starts[rows[owners]]
-    starts += torch.minimum(number * piece_length, (lengths - piece_length).clamp(min=0))
-    lengths = lengths.clamp(max=piece_length)
-    count_pieces(size)
-    return _sequences(reviews.ids, starts, lengths, piece_length), lengths, owners
 
 
 class Bags(NamedTuple):

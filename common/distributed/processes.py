@@ -29,8 +29,7 @@ from common.errors import InputError, LostProcessError
 MEETING = timedelta(minutes=5)
 WAITING = timedelta(minutes=5)
 
-# the running training batch: how many rows it has, the slice of them that is this process's own, and how many there are
-# once all of them are cut into pieces
+# the rows of the running training batch: how many it has, and the slice that is this process's own
 _batch = None
 
 
@@ -115,7 +114,7 @@ def shared_batch(rows):
     global _batch
     size = len(rows)
     own = slice(rank() * size // count(), (rank() + 1) * size // count())
-    _batch = size, own, size
+    _batch = size, own
     try:
         yield rows[own]
     finally:
@@ -127,26 +126,19 @@ def draw_rows(no_of_rows, draw):
     own `no_of_rows` are returned, so that they are those that one process alone would draw for them."""
     if _batch is None:
         return draw(no_of_rows)
-    size, own, _ = _batch
+    size, own = _batch
     return draw(size)[own]
-
-
-def count_pieces(no_of_pieces):
-    """Tells `batch_size` that this process's rows of the running batch are cut into `no_of_pieces`."""
-    global _batch
-    if _batch is not None:
-        _batch = *_batch[:2], sum(gather(no_of_pieces))
 
 
 def share_of_batch():
     """This process's share of the running batch, a number up to 1."""
-    size, own, _ = _batch
+    size, own = _batch
     return (own.stop - own.start) / size
 
 
 def batch_size(no_of_rows):
-    """How many rows, or pieces of them, the running batch has in all processes, of which this one has `no_of_rows`."""
-    return no_of_rows if _batch is None else _batch[2]
+    """How many rows the running batch has in all processes, of which this one has `no_of_rows`."""
+    return no_of_rows if _batch is None else _batch[0]
 
 
 def in_turns(batches):

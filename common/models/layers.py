@@ -88,8 +88,7 @@ class LockedDropout(nn.Module):
     The mask, (batch, 1, features), is drawn at the first call after `reset_state()` and kept till the next one.
     In evaluation the input passes unchanged.
 
-    `forward`: x (batch, time, features) float -> the same shape. With `owners` (batch,) int64 the rows of x are pieces
-    of `no_of_reviews` reviews, each of the one that `owners` says, and all pieces of a review have its mask.
+    `forward`: x (batch, time, features) float -> the same shape.
     """
 
     def __init__(self, p=0.5):
@@ -101,11 +100,11 @@ class LockedDropout(nn.Module):
         """Forgets the mask: the next call in training draws another."""
         self.mask = None
 
-    def forward(self, x, owners=None, no_of_reviews=None):
+    def forward(self, x):
         if not self.training:
             return x
         if self.mask is None:
-            self.mask = self.draw_mask(x) if owners is None else self.draw_mask(x[:no_of_reviews])[owners]
+            self.mask = self.draw_mask(x)
         return x * self.mask
 
     def draw_mask(self, x):
@@ -125,13 +124,3 @@ def pool_over_time(h, pool, lengths=None):
     if pool == "max":
         return h.masked_fill(is_padding, -torch.inf).max(dim=1).values
     return h.masked_fill(is_padding, 0).sum(dim=1) / lengths[:, None]
-
-
-def pool_over_pieces(h, pool, owners, no_of_reviews):
-    """(pieces, features) -> (reviews, features): the maximum over the pieces of each review, or their mean.
-
-    `owners` (pieces,) int64 says which review, from 0 on, a piece is of; each has one at least.
-    """
-    pooled = h.new_zeros(no_of_reviews, h.shape[1])
-    reduce = "amax" if pool == "max" else "mean"
-    return pooled.scatter_reduce(0, owners[:, None].expand_as(h), h, reduce, include_self=False)

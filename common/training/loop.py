@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 import torch.nn as nn
 
+from common.data.batches import like_lengths_together
 from common.distributed import processes
 from common.distributed.sharing import share_batches
 from common.errors import InputError
@@ -58,12 +59,12 @@ class Training:
     """One training run: everything but the step.
 
     The state for `--resume` goes to the file `state_name` in the output folder, after each epoch and when a signal ends
-    the run (`common.training.resuming`). `reviews` are the training reviews, in the ids of `vocabulary`. InputError for
-    a batch size that does not fit their number or that of the processes, a folder that cannot be written to or that
-    another run uses, and a state that cannot be gone on from.
+    the run (`common.training.resuming`). `reviews` are the training reviews, in the ids of `vocabulary`; `by_length`
+    gives each batch reviews of like length. InputError for a batch size that does not fit their number or that of the
+    processes, a folder that cannot be written to or that another run uses, and a state that cannot be gone on from.
     """
 
-    def __init__(self, options, state_name, model, optimizer, scheduler, reviews, vocabulary, device):
+    def __init__(self, options, state_name, model, optimizer, scheduler, reviews, vocabulary, device, by_length=False):
         no_of_reviews = len(reviews)
         _check_batch_size(options.batch_size, no_of_reviews)
         make_directory(options.output)
@@ -71,6 +72,7 @@ class Training:
         self.model = model
         self.optimizer = optimizer
         self.no_of_reviews = no_of_reviews
+        self.lengths = reviews.lengths if by_length else None
         self.device = device
         no_of_batches = math.ceil(no_of_reviews / options.batch_size)
         path = options.output / state_name
@@ -130,22 +132,26 @@ class Training:
                 bar.count(len(rows))
         self.signals.end_if_asked()
 
-    def sums_of_batches(self, numbers):
-        """Of `numbers` (reviews,) int64, the sums over the rows that `batches()` will give in this epoch, a list.
+    def of_batches(self, reduce, numbers):
+        """Of `numbers` (reviews,) int64, `reduce`, torch.sum or torch.max, of the rows of each batch that `batches()`
+        will give in this epoch, a list.
 
         It waits for the device, for all batches at once.
         """
-        sums = []
+        figures = []
         for rows in self._batches_to_do():
             with processes.shared_batch(rows) as own_rows:
-                sums.append(numbers[own_rows].sum())
-        return torch.stack(sums).tolist() if sums else []
+                figures.append(reduce(numbers[own_rows]))
+        return torch.stack(figures).tolist() if figures else []
 
     def _batches_to_do(self):
         """The rows of the epoch's batches that are not done yet; the epoch's first call shuffles."""
         state = self.state
         if state.rows is None:
-            state.rows = torch.randperm(self.no_of_reviews, generator=self.generator, device=self.device)
+            rows = torch.randperm(self.no_of_reviews, generator=self.generator, device=self.device)
+            if self.lengths is not None:
+                rows = like_lengths_together(rows, self.lengths, self.options.batch_size, self.generator)
+            state.rows = rows
         return state.rows.split(self.options.batch_size)[state.batches_done :]
 
     def report_training(self, figures, perplexity=False):
