@@ -73,8 +73,8 @@ def main():
         "--fine-tune",
         choices=["last", "all", "by-layer"],
         default="last",
-        help="last: the last LSTM layer and the output layer; by-layer: all, each layer at a 2.6th of the rate of the one "
-        "above",
+        help="last: the last LSTM layer and the output layer; by-layer: all, each layer at a 2.6th of the rate of the "
+        "one above",
     )
     parser.add_argument(
         "--whole",
