@@ -2,13 +2,13 @@
 
 import torch.nn as nn
 
-from common.models.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm, pool_over_time
+from common.models.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm, pool_over_time, pooled_features
 
 
 class RNN_model(nn.Module):
     """One to three (LSTM, batch norm, locked dropout) -> pool over time -> linear (handout, part 2b).
 
-    `in_size` is the dimension of the GloVe vectors. `pool` is "max" or "mean".
+    `in_size` is the dimension of the GloVe vectors. `pool` is "max", "mean" or "concat".
 
     `forward`: GloVe vectors x (batch, time, in_size) float and labels t (batch,) float of 0 and 1; with
     `lengths` (batch,) int64 the padding behind them does not count, by default it does, as in the handout
@@ -25,7 +25,7 @@ class RNN_model(nn.Module):
             self.add_module(f"bn_lstm{i}", TimestepBatchNorm(no_of_hidden_units))
             self.add_module(f"dropout{i}", LockedDropout(dropout))
 
-        self.fc_output = nn.Linear(no_of_hidden_units, 1)
+        self.fc_output = nn.Linear(pooled_features(no_of_hidden_units, pool), 1)
 
         self.loss = nn.BCEWithLogitsLoss()
 
@@ -46,7 +46,7 @@ class RNN_model(nn.Module):
 
     def classify(self, h, t, lengths=None):
         """What `forward` returns, of what `features` made of x."""
-        h = pool_over_time(h, self.pool, lengths)  # (batch, features)
+        h = pool_over_time(h, self.pool, lengths)  # (batch, pooled)
         h = self.fc_output(h)[:, 0]  # (batch,)
         return self.loss(h, t), h
 

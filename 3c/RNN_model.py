@@ -2,14 +2,14 @@
 
 import torch.nn as nn
 
-from common.models.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm, pool_over_time
+from common.models.layers import LockedDropout, StatefulLSTM, TimestepBatchNorm, pool_over_time, pooled_features
 
 
 class RNN_model(nn.Module):
     """Embedding -> one to three (LSTM, batch norm, locked dropout) -> pool over time -> linear (handout, part 3c).
 
     The embedding, the LSTM layers and their batch norms are those of part 3a's language model, by the same names.
-    `vocab_size` counts the unknown token, id 0. `pool` is "max" or "mean".
+    `vocab_size` counts the unknown token, id 0. `pool` is "max", "mean" or "concat".
 
     `forward`: token ids x (batch, time) int64 and labels t (batch,) float of 0 and 1; with
     `lengths` (batch,) int64 the padding behind them does not count, by default it does, as in the handout
@@ -28,7 +28,7 @@ class RNN_model(nn.Module):
             self.add_module(f"bn_lstm{i}", TimestepBatchNorm(no_of_hidden_units))
             self.add_module(f"dropout{i}", LockedDropout(dropout))
 
-        self.fc_output = nn.Linear(no_of_hidden_units, 1)
+        self.fc_output = nn.Linear(pooled_features(no_of_hidden_units, pool), 1)
 
         self.loss = nn.BCEWithLogitsLoss()
 
@@ -54,7 +54,7 @@ class RNN_model(nn.Module):
 
     def classify(self, h, t, lengths=None):
         """What `forward` returns, of what `features` made of x."""
-        h = pool_over_time(h, self.pool, lengths)  # (batch, features)
+        h = pool_over_time(h, self.pool, lengths)  # (batch, pooled)
         h = self.fc_output(h)[:, 0]  # (batch,)
         return self.loss(h, t), h
 

@@ -140,8 +140,8 @@ class RNN_model_2b(Recurrent_layers):
 
     def __init__(self, in_size, no_of_hidden_units, no_of_layers=1, dropout=0.5, pool="max"):
         super().__init__(in_size, no_of_hidden_units, no_of_layers, dropout)
-        self.pool = nn.MaxPool1d if pool == "max" else nn.AvgPool1d
-        self.fc_output = nn.Linear(no_of_hidden_units, 1)
+        self.pool = pool
+        self.fc_output = nn.Linear(no_of_hidden_units * (3 if pool == "concat" else 1), 1)
         self.loss = nn.BCEWithLogitsLoss()
 
     def forward(self, x, t):
@@ -152,7 +152,11 @@ class RNN_model_2b(Recurrent_layers):
             outputs.append(self.step(x[:, i, :]))
         outputs = torch.stack(outputs)  # (time, batch, features)
         outputs = outputs.permute(1, 2, 0)  # (batch, features, time)
-        h = self.pool(no_of_timesteps)(outputs)
+        maximum, mean = nn.MaxPool1d(no_of_timesteps)(outputs), nn.AvgPool1d(no_of_timesteps)(outputs)
+        if self.pool == "concat":  # not the handout's
+            h = torch.cat([outputs[:, :, -1:], maximum, mean], dim=1)
+        else:
+            h = maximum if self.pool == "max" else mean
         h = h.view(h.size(0), -1)
         h = self.fc_output(h)
         return self.loss(h[:, 0], t), h[:, 0]

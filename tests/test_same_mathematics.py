@@ -131,7 +131,7 @@ def cases(file, oracle, in_size, inputs, all_options, frozen=()):
 
 HIDDEN_LAYERS = [{"no_of_hidden_layers": n} for n in (1, 2, 3)]
 LAYERS = [{"no_of_layers": n} for n in (1, 2, 3)]
-LAYERS_AND_POOLS = [{**layers, "pool": pool} for layers in LAYERS for pool in ("max", "mean")]
+LAYERS_AND_POOLS = [{**layers, "pool": pool} for layers in LAYERS for pool in ("max", "mean", "concat")]
 # what 3c leaves as the language model had it
 BELOW_LAST = ("embedding", "lstm1", "bn_lstm1", "lstm2", "bn_lstm2")
 
@@ -148,7 +148,7 @@ CASES = [
         [*LAYERS, {"no_of_layers": 2, "tied_weights": True}],
     ),
     *cases("3c/RNN_model.py", handout.RNN_model_2a, VOCAB_SIZE, sequences, LAYERS_AND_POOLS),
-    *cases("3c/RNN_model.py", handout.RNN_model_2a, VOCAB_SIZE, sequences, LAYERS_AND_POOLS[-2:], BELOW_LAST),
+    *cases("3c/RNN_model.py", handout.RNN_model_2a, VOCAB_SIZE, sequences, LAYERS_AND_POOLS[-3:], BELOW_LAST),
 ]
 CASE_2A = next(case for case in CASES if str(case) == "2a-2-max")
 CASE_3A = next(case for case in CASES if str(case) == "3a-3")

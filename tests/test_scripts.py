@@ -214,6 +214,7 @@ OPTIONS = [
     ("3a", "--tied-weights", {"tied_weights": True}),
     ("3a", "--clip 0.01 --optimizer sgd", {"no_of_layers": 3, "dropout": 0.3}),
     ("3c", "--pool mean --dropout 0", {"pool": "mean", "dropout": 0, "no_of_layers": 3}),
+    ("3c", "--pool concat", {"pool": "concat"}),
     ("3c", "--fine-tune all --optimizer sgd", {"pool": "max", "dropout": 0.5}),
 ]
 

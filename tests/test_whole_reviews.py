@@ -15,7 +15,7 @@ from common.models.layers import pool_over_time
 from common.training import evaluation as testing
 
 
-@pytest.mark.parametrize("pool", ["max", "mean"])
+@pytest.mark.parametrize("pool", ["max", "mean", "concat"])
 def test_pooling_leaves_the_padding_out(pool):
     h = torch.randn(4, 6, 3) - 5  # below the zeros that padding would be
     lengths = torch.tensor([6, 1, 3, 5])
@@ -48,7 +48,7 @@ def test_every_review_is_whole(reviews):
 
 
 @pytest.mark.parametrize("part", ["2a", "3c"])
-@pytest.mark.parametrize("pool", ["max", "mean"])
+@pytest.mark.parametrize("pool", ["max", "mean", "concat"])
 def test_the_figures_are_those_of_the_reviews_one_by_one(part, pool, reviews):
     torch.manual_seed(0)
     model = load_file(f"{part}/RNN_model.py").RNN_model(31, 8, pool=pool)
@@ -96,13 +96,14 @@ def alone_and_whole(theirs, x, t, lengths, masks, pool):
         for n in theirs.layer_names:
             theirs.get_submodule(f"dropout{n}").mask = masks[n][i]
         outputs = torch.cat([theirs.step(theirs.embedding(x[i : i + 1, step])) for step in range(length)])
-        h = outputs.max(dim=0).values if pool == "max" else outputs.mean(dim=0)
+        pooled = {"max": outputs.max(dim=0).values, "mean": outputs.mean(dim=0)}
+        h = torch.cat([outputs[-1], *pooled.values()]) if pool == "concat" else pooled[pool]
         logits.append(theirs.fc_output(h)[0])
     logits = torch.stack(logits)
     return F.binary_cross_entropy_with_logits(logits, t), logits
 
 
-@pytest.mark.parametrize("pool", ["max", "mean"])
+@pytest.mark.parametrize("pool", ["max", "mean", "concat"])
 def test_a_step_on_whole_reviews_equals_the_handouts_walk(pool):
     torch.manual_seed(0)
     ours = load_file("3c/RNN_model.py").RNN_model(31, 8, pool=pool).double()

@@ -114,13 +114,22 @@ class LockedDropout(nn.Module):
 
 
 def pool_over_time(h, pool, lengths=None):
-    """(batch, time, features) -> (batch, features): the maximum over time, for a `pool` of "max", or the mean.
+    """(batch, time, features) -> (batch, pooled): the maximum over time, for a `pool` of "max", or the mean, or for
+    "concat" the last timestep, the maximum and the mean side by side (Howard and Ruder 2018, "concat pooling").
 
     With `lengths` (batch,) int64, only the first so many timesteps of each review count, and its padding does not.
     """
+    if pool == "concat":
+        last = h[:, -1] if lengths is None else h[torch.arange(len(h), device=h.device), lengths - 1]
+        return torch.cat([last, pool_over_time(h, "max", lengths), pool_over_time(h, "mean", lengths)], dim=1)
     if lengths is None:
         return h.max(dim=1).values if pool == "max" else h.mean(dim=1)
     is_padding = (torch.arange(h.shape[1], device=h.device) >= lengths[:, None])[..., None]
     if pool == "max":
         return h.masked_fill(is_padding, -torch.inf).max(dim=1).values
     return h.masked_fill(is_padding, 0).sum(dim=1) / lengths[:, None]
+
+
+def pooled_features(no_of_features, pool):
+    """How many features `pool_over_time` makes of so many."""
+    return 3 * no_of_features if pool == "concat" else no_of_features

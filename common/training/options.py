@@ -188,7 +188,12 @@ def add_sequence_options(parser, *, train_length, test_length, test_every, layer
 
 def add_pool_option(parser):
     """`--pool` of parts 2a, 2b and 3c."""
-    parser.add_argument("--pool", choices=["max", "mean"], default="max", help="how the timesteps become one vector")
+    parser.add_argument(
+        "--pool",
+        choices=["max", "mean", "concat"],
+        default="max",
+        help="how the timesteps become one vector; concat: the last one, maximum and mean side by side",
+    )
 
 
 def testing_options(description, *, model, lengths=None, batch_size=200):
