@@ -5,6 +5,7 @@ import io
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -17,6 +18,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import nltk
 import pytest
 import torch
+
+# under nohup it is ignored, which trainings heed, and the tests send it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 REPO = Path(__file__).resolve().parent.parent
 STAND_INS = REPO / "tests" / "stand_ins"
