@@ -292,7 +292,7 @@ def part_tables(rows, runs):
             table = [
                 [run.trial, *(run.by_length().get(length, "") for length in lengths)]
                 for _, run in of_part
-                if run.tested
+                if run.by_length()
             ]
             yield f"{part}: test accuracy by length", ["trial", *map(str, lengths)], table
 
