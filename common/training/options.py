@@ -196,6 +196,17 @@ def add_pool_option(parser):
     )
 
 
+def add_weight_drop_option(parser):
+    """`--weight-drop` of parts 3a and 3c."""
+    parser.add_argument(
+        "--weight-drop",
+        type=probability,
+        default=0.0,
+        metavar="P",
+        help="share of each LSTM's hidden-to-hidden weights dropped",
+    )
+
+
 def testing_options(description, *, model, lengths=None, batch_size=200):
     """A parser with the options of every test script.
 
