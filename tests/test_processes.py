@@ -319,7 +319,7 @@ SHARED = [
     ("2a", 2, "ALPS", "--epochs 1 --batch-size 51 --layers 2"),
     ("2a", 3, "torchrun", "--epochs 1"),
     ("2b", 2, "torchrun", "--epochs 1 --pool mean"),
-    ("3a", 2, "Slurm", "--epochs 1 --tied-weights"),
+    ("3a", 2, "Slurm", "--epochs 1 --tied-weights --weight-drop 0.3 --backwards"),
     ("3a", 3, "torchrun", "--epochs 1 --batch-size 250"),
     ("3c", 2, "torchrun", "--epochs 1"),
     ("3c", 3, "torchrun", "--epochs 1 --fine-tune all"),

@@ -157,8 +157,8 @@ SIGNALS = [
     ("1b", "", signal.SIGTERM, 41, "in epoch 1, after 1 batches"),
     ("2a", "--epochs 3", signal.SIGTERM, 50, "in epoch 2, after 10 batches"),
     ("2b", "--epochs 1 --layers 2", signal.SIGTERM, 15, "in epoch 0, after 15 batches"),
-    ("3a", "--epochs 1", signal.SIGINT, 59, "in epoch 0, after 59 batches"),
-    ("3c", "--epochs 2", signal.SIGTERM, 21, "in epoch 1, after 1 batches"),
+    ("3a", "--epochs 1 --backwards --weight-drop 0.3", signal.SIGINT, 59, "in epoch 0, after 59 batches"),
+    ("3c", "--epochs 2 --weight-drop 0.3", signal.SIGTERM, 21, "in epoch 1, after 1 batches"),
     ("3c", "--epochs 1 --whole --train-length 100 --test-length 200", signal.SIGTERM, 7, "in epoch 0, after 7 batches"),
 ]
 

@@ -207,15 +207,23 @@ def add_weight_drop_option(parser):
     )
 
 
-def testing_options(description, *, model, lengths=None, batch_size=200):
+def testing_options(description, *, model, lengths=None, batch_size=200, several_models=False):
     """A parser with the options of every test script.
 
     `model` is the place of the model file of the handout's settings, and `lengths` the default of `--lengths` where the
-    part has it.
+    part has it. With `several_models`, `--model` takes several files, and is a list.
     """
     parser = OptionParser(description)
     _add_common_options(parser, batch_size)
-    parser.add_argument("--model", type=Path, metavar="FILE", help="the trained model (default: that of --trial)")
+    several = "; of several, the probabilities are averaged" if several_models else ""
+    parser.add_argument(
+        "--model",
+        type=Path,
+        nargs="+" if several_models else None,
+        metavar="FILE",
+        help=f"the trained model (default: that of --trial){several}",
+    )
+    parser.several_models = several_models
     parser.add_argument("--trial", type=trial_name, default="default", metavar="NAME", help="of the part's trials/NAME")
     parser.model = model
     if lengths is not None:
@@ -288,5 +296,6 @@ def parse_testing_options(parser):
     """The options of a test script, with `model` filled in."""
     options = parser.parse_args()
     if options.model is None:
-        options.model = folder_of_trial(parser.model.parent, options.trial) / parser.model.name
+        path = folder_of_trial(parser.model.parent, options.trial) / parser.model.name
+        options.model = [path] if parser.several_models else path
     return options

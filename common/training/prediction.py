@@ -136,10 +136,11 @@ def influential_words(model, ids, vocabulary, input_of=lambda ids: ids):
     left out: above 0, the word makes the review more positive. Unknown words are not listed, nor is a word that is the
     whole review.
 
-    ids: (time,) int64, of the `Vocabulary`. `input_of` makes the model's input of ids (batch, time) int64, by default
-    these themselves.
+    ids: (time,) int64, of the `Vocabulary`, or, as several models read them, (time, models). `input_of` makes the
+    model's input of ids (batch, time) int64, by default these themselves.
     """
-    words, counts = ids.unique(return_counts=True)
+    columns = ids.view(len(ids), -1).unbind(dim=1)  # the same words, in each model's direction
+    words, counts = columns[0].unique(return_counts=True)
     listed = (words > 0) & (counts < len(ids))
     words, counts = words[listed], counts[listed]
 
@@ -152,8 +153,11 @@ def influential_words(model, ids, vocabulary, input_of=lambda ids: ids):
     (probability,) = probability_positive(model, input_of(ids[None]))
     changes = []
     for batch in tqdm(batches, desc="words", leave=False, disable=None):
-        kept = ids != batch[:, None]
-        shortened = ids.expand(kept.shape)[kept].view(len(batch), -1)
+        shortened = []
+        for column in columns:
+            kept = column != batch[:, None]
+            shortened.append(column.expand(kept.shape)[kept].view(len(batch), -1))
+        shortened = torch.stack(shortened, dim=-1).view(len(batch), -1, *ids.shape[1:])
         without = probability_positive(model, input_of(shortened))
         names = (str(vocabulary.words[word - 1]) for word in batch.tolist())
         changes += ((name, probability - other) for name, other in zip(names, without, strict=True))
