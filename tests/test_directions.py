@@ -57,10 +57,8 @@ def test_a_model_file_knows_its_direction(backward_models, model_of, sample_data
     model = load_file("3c/RNN_model.py").RNN_model(**read_model(backward_models[1])["hyperparameters"])
     model.load_state_dict(read_model(backward_models[1])["state_dict"])
     vocabulary = Vocabulary(sample_data, 500)
-    text = "What a wonderful film, and how dull it was !"
-    ids = vocabulary.reviews_of(
-        [["what", "a", "wonderful", "film", ",", "and", "how", "dull", "it", "was", "!"]], "cpu"
-    ).ids
+    text = "A wonderful film, but dull"
+    ids = vocabulary.reviews_of([["a", "wonderful", "film", ",", "but", "dull"]], "cpu").ids
     (expected,) = probability_positive(model, ids.flip(0)[None].long())
     printed = succeed(run_here("3c/RNN_test.py", *tests, backward_models[1], "--review", text)).stdout
     assert printed.startswith(f"{expected:.4f} ")

@@ -2,7 +2,8 @@
 
 They run over whole sequences (batch, time, features). The handout walks a sequence one timestep at a time through all
 layers. No layer's output feeds back into an earlier one, so a layer can take the whole sequence before the next one
-starts: the same numbers, far less Python.
+starts: the same numbers, far less Python. Each layer also takes a single timestep (batch, features), as in the
+handout's `lstm1(embed[:,i,:])`.
 """
 
 import torch
@@ -40,6 +41,8 @@ class StatefulLSTM(nn.Module):
         self.dropped_weight = None
 
     def forward(self, x):
+        if x.ndim == 2:
+            return self(x[:, None])[:, 0]
         state = None if self.h is None else (self.h, self.c)
         if x.is_cuda:
             x = x.to(self.lstm.weight_ih_l0.dtype)  # from autocast's type
@@ -74,6 +77,8 @@ class TimestepBatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, x):
+        if x.ndim == 2:
+            return self(x[:, None])[:, 0]
         batch, time, features = x.shape
         if not self.training:
             return super().forward(x.reshape(batch * time, features)).view(batch, time, features)
@@ -124,6 +129,8 @@ class LockedDropout(nn.Module):
     def forward(self, x):
         if not self.training:
             return x
+        if x.ndim == 2:
+            return self(x[:, None])[:, 0]
         if self.mask is None:
             self.mask = self.draw_mask(x)
         return x * self.mask
