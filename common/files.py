@@ -59,19 +59,50 @@ def new_file(path, durable=True):
     can be made again need not wait for the disk one by one. InputError on a full disk or a folder without
     permission.
     """
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
+    with new_set(durable=durable) as new_member, new_member(path) as file:
+        yield file
+
+
+@contextmanager
+def new_set(outdated=(), durable=True):
+    """Gives a function to use as `new_file`, whose files take their names together when the block ends well.
+
+    The last one of several is their mark: a reader that opens it first never finds a set that is partly old and partly
+    new, wherever this was cut off. When all bytes are on the disk, the files `outdated` go, then the old mark; then
+    the files get their names, the mark last.
+    """
+    parts = {}  # path: where its bytes are
+
+    @contextmanager
+    def new_member(path):
+        path = Path(path)
+        part = path.with_name(path.name + ".part")
+        with _telling(path), open(part, "wb") as file:
+            parts[path] = part
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+
     try:
-        try:
-            with open(part, "wb") as file:
-                yield file
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-            os.replace(part, path)
-        except BaseException:
+        yield new_member
+        mark = list(parts)[-1:] if len(parts) > 1 else []  # a file alone can take the old one's place at once
+        for path in [*outdated, *mark]:
+            with _telling(path):
+                path.unlink(missing_ok=True)
+        for path, part in parts.items():
+            with _telling(path):
+                os.replace(part, path)
+    except BaseException:
+        for part in parts.values():
             part.unlink(missing_ok=True)
-            raise
+        raise
+
+
+@contextmanager
+def _telling(path):
+    try:
+        yield
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
