@@ -6,7 +6,7 @@ import io
 import os
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -28,6 +28,25 @@ def make_directory(path):
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise InputError(f"cannot write into {path}: {error.strerror}") from error
+
+
+def is_hidden(path):
+    """Whether a name in the relative `path` begins with a dot: what editors and systems leave, and no data."""
+    return any(name.startswith(".") and name != ".." for name in PurePath(path).parts)
+
+
+@contextmanager
+def unpacking(path, advice="fetch it again, or unpack it with another program"):
+    """InputError, with the `advice`, for what is no archive, is damaged, has a password or an unknown compression."""
+    try:
+        yield
+    except (InputError, MemoryError, FileNotFoundError):
+        raise
+    # at such files Python's libraries raise whatever comes, from LZMAError to IndexError
+    except Exception as error:
+        if getattr(error, "errno", None):
+            raise  # it is the system's
+        raise InputError(f"{path} is damaged, or no archive that Python can unpack ({error}); {advice}") from error
 
 
 @contextmanager

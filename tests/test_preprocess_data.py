@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import io
 import itertools
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from odd_archives import DEFLATE64, PASSWORD, ZSTANDARD, packed_as
 
 import preprocess_data
 from common.data import download, reviews
@@ -55,6 +57,9 @@ def imdb(tmp_path):
     write_reviews(tmp_path / "aclImdb", [(name, text) for name, (text, _) in {**TRAIN, **TEST}.items()])
     (tmp_path / "aclImdb/train/pos/.DS_Store").write_bytes(b"\xff\x00")
     (tmp_path / "aclImdb/train/pos/._2_9.txt").write_bytes(b"\xff\x00")
+    # editors leave copies, of a file and of a folder
+    for folder in ("train/pos/.ipynb_checkpoints", ".backup/aclImdb/train/pos"):
+        write_reviews(tmp_path / "aclImdb" / folder, [("3_9.txt", "A copy.")])
     (tmp_path / "aclImdb/train/urls_pos.txt").write_text("http://")
     return tmp_path / "aclImdb"
 
@@ -431,6 +436,62 @@ def test_an_archive_gives_the_bytes_of_the_folder(imdb, tmp_path, name, root):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["aclImdb", name, "open", "packed"])
 
 
+def test_hard_links_in_an_archive_are_read(imdb, tmp_path):
+    for name in ("train/pos/11_8.txt", "train/unsup/11_0.txt", "test/pos/11_8.txt"):
+        os.link(imdb / "train/pos/2_9.txt", imdb / name)
+    archive = pack(imdb, tmp_path / "a.tar.gz")
+    with tarfile.open(archive) as opened:
+        assert sum(entry.islnk() for entry in opened) == 3
+    succeed("--imdb", archive, "--output", tmp_path / "packed")
+    succeed("--imdb", imdb, "--output", tmp_path / "open")
+    assert contents(tmp_path / "packed") == contents(tmp_path / "open")
+
+
+def link_to_a_review(imdb):
+    (imdb / "train/pos/11_8.txt").symlink_to("2_9.txt")
+    return "train/pos/11_8.txt"
+
+
+def link_to_a_folder(imdb):
+    (imdb / "train/unsup").rename(imdb / "train/other")
+    (imdb / "train/unsup").symlink_to("other")
+    return "train/unsup"
+
+
+def hard_link_to_what_is_no_review(imdb):
+    (imdb / "zzz").write_text("A fine film.")  # packed first
+    os.link(imdb / "zzz", imdb / "test/pos/11_8.txt")
+    return "test/pos/11_8.txt"
+
+
+@pytest.mark.parametrize(
+    ("name", "link"),
+    [
+        ("a.tar.gz", link_to_a_review),
+        ("a.tar", link_to_a_folder),
+        ("a.tar", hard_link_to_what_is_no_review),
+        ("a.zip", link_to_a_review),
+        ("a.zip", link_to_a_folder),
+    ],
+)
+def test_other_links_in_an_archive_are_refused(imdb, tmp_path, name, link):
+    linked = link(imdb)
+    archive = tmp_path / name
+    paths = dict.fromkeys([*imdb.glob("z*"), *sorted(imdb.glob("t*/*/*.txt")), imdb / linked])
+    if name == "a.zip":
+        with zipfile.ZipFile(archive, "w") as opened:
+            for path in paths:
+                entry = zipfile.ZipInfo(f"aclImdb/{path.relative_to(imdb)}")
+                entry.external_attr = path.lstat().st_mode << 16
+                opened.writestr(entry, os.readlink(path) if path.is_symlink() else path.read_bytes())
+    else:
+        with tarfile.open(archive, "w:gz" if name == "a.tar.gz" else "w") as opened:
+            for path in paths:
+                opened.add(path, f"aclImdb/{path.relative_to(imdb)}", recursive=False)
+    line = fail("--imdb", archive, "--output", tmp_path / "output")
+    assert f"{archive}/aclImdb/{linked} is a link; pack the files themselves" in line
+
+
 def test_bad_reviews_in_an_archive(imdb, tmp_path):
     (imdb / "train/neg/0_1.txt").write_bytes(b"Bad film\xe9.")
     archive = pack(imdb, tmp_path / "a.tar.gz")
@@ -450,11 +511,34 @@ def changed(content):
     return content.replace(b"Dreadful", b"Gruesome")
 
 
+def wrong_sum(content):
+    """The gzip file with another sum behind its last byte, which is so far behind the end of the tar within."""
+    content = gzip.compress(gzip.decompress(content) + bytes(3 << 20))
+    return content[:-8] + bytes([content[-8] ^ 1]) + content[-7:]
+
+
+def damaged_lzma(content):
+    """The zip file packed anew with LZMA, and a review damaged."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+    review = new.getinfo("aclImdb/train/pos/2_9.txt")
+    start = review.header_offset + 30 + len(review.filename)
+    content = packed.getvalue()
+    return content[: start + 9] + b"\xff" * 9 + content[start + 18 :]
+
+
 @pytest.mark.parametrize(
     ("name", "level", "damage"),
     [
         ("a.tar.gz", 9, cut_off),
         ("a.tar.gz", 0, changed),
+        ("a.tar.gz", 9, wrong_sum),
+        ("a.zip", 9, damaged_lzma),
+        ("a.zip", 9, lambda content: packed_as(content, flags=PASSWORD)),
+        ("a.zip", 9, lambda content: packed_as(content, DEFLATE64)),
+        ("a.zip", 9, lambda content: packed_as(content, ZSTANDARD)),
         ("a.zip", 9, cut_off),
         ("a.zip", 0, changed),
         ("a.tar", 0, cut_off),
@@ -471,7 +555,7 @@ def test_a_damaged_archive_is_refused(imdb, tmp_path, name, level, damage):
             opened.write(imdb / "test/neg/0_2.txt", "test/neg/0_2.txt")
     archive.write_bytes(damage(archive.read_bytes()))
     line = fail("--imdb", archive, "--output", tmp_path / "output")
-    assert f"{archive} is no whole tar or zip file" in line
+    assert f"{archive} is damaged, or no archive that Python can unpack" in line
     assert "aclImdb_v1.tar.gz" in line
     assert nothing_but_punkt(tmp_path / "output")
 
