@@ -10,6 +10,7 @@ from tqdm import tqdm
 from common.data.batches import Bags, shortest_first, whole_batches
 from common.data.tokenizing import load_punkt, tokenize
 from common.errors import InputError
+from common.files import is_hidden
 
 # how phones and word processors write what the reviews of the data set hold as typewriters do
 STRAIGHT = str.maketrans(
@@ -59,7 +60,7 @@ def own_reviews(path, data, vocabulary, device):
     """
     try:
         if path.is_dir():
-            files = sorted(path.glob("*.txt"))
+            files = sorted(file for file in path.glob("*.txt") if not is_hidden(file.name))
             texts = {file.name: _decode(file.read_bytes(), file) for file in files}
         else:
             lines = _decode(path.read_bytes(), path).splitlines()
