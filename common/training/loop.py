@@ -265,15 +265,15 @@ class Training:
         write_results(self.options, self.device, no_of_weights, self.history, finished)
 
     def _check_processes_are_alike(self):
-        """InputError where a process has other options or data, or has found another state than the first."""
-        runs = processes.gather(
-            (plain_options(self.options), self.state.data, len(self.history), self.state.batches_done)
-        )
+        """InputError where a process has another device, other options or data, or another state than the first."""
+        place = len(self.history), self.state.batches_done
+        runs = processes.gather((self.device.type, plain_options(self.options), self.state.data, place))
         for number, run in enumerate(runs):
             if run != runs[0]:
                 raise InputError(
-                    f"process {number} has other options, other data or another {self.state.path.name} than process "
-                    "0; start all with the same command, on nodes that see the same files"
+                    f"process {number} has other options, other data, another {self.state.path.name} or another device "
+                    f"({run[0]}, not {runs[0][0]}) than process 0; start all with the same command, on nodes that see "
+                    "the same files and have their GPUs (see nvidia-smi)"
                 )
 
     def _say_where_it_goes_on(self):

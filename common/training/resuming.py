@@ -185,7 +185,7 @@ class Signals:
         if asked:
             self._asked = asked
             self.state.save(self.state.place())
-            processes.wait_for_all()  # a launcher may kill all when the first ends
+            processes.largest(0)  # torchrun ends all when one has ended: the state is to be whole by then
             raise self._interruption()
 
     def _on_signal(self, number, frame):
