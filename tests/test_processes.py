@@ -19,7 +19,6 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from common.files import sole_use
 from common.training.checkpoints import load_checkpoint
-from common.training.metrics import Tally
 
 # ---------------------------------------------------------------------------------------------- other launchers
 
@@ -310,37 +309,28 @@ def test_a_closed_pipe(sample_data, model_of):
 # ------------------------------------------------------------------------------------------------- resuming
 
 
-@pytest.fixture
-def signal_to(monkeypatch):
-    """A function: process `rank` of those started from now on gets `number` when it has counted `batch` batches."""
-
-    def signal_to(rank, number, batch):
-        add, counted = Tally.add, 0
-
-        def add_and_signal(self, *figures):
-            nonlocal counted
-            add(self, *figures)
-            counted += 1
-            if counted == batch and os.environ.get("RANK") == str(rank):
-                os.kill(os.getpid(), number)
-
-        monkeypatch.setattr(Tally, "add", add_and_signal)
-
-    return signal_to
-
-
 # a training of 1a on the sample has 20 batches an epoch, its test 10 for each of two processes
-@pytest.mark.parametrize(("part", "rank", "batch"), [("1a", 1, 37), ("1a", 0, 52), ("1a", 1, 52), ("2a", 1, 37)])
-def test_a_signal_to_one_costs_no_batch(part, rank, batch, together, sample_data, tmp_path, signal_to, monkeypatch):
-    options = ["--epochs", 3, *(["--test-every", 1] if part == "2a" else [])]
+STOPPED = [
+    ("1a", signal.SIGTERM, 1, 37, [143, 143]),
+    ("1a", signal.SIGTERM, 1, 52, [143, 143]),  # in the test
+    ("1a", signal.SIGTERM, 0, 52, [143, 1]),  # there the first leaves at once, and the other finds it gone
+    ("2a", signal.SIGINT, 1, 37, [130, 130]),
+    ("1a", None, 1, 37, [0, 0]),
+]
+
+
+@pytest.mark.parametrize(("part", "number", "rank", "batch", "expected"), STOPPED)
+def test_what_stops_one_costs_no_batch(
+    part, number, rank, batch, expected, together, sample_data, tmp_path, signal_at, monkeypatch
+):
+    options = ["--epochs", 3, "--max-time", 1000, *(["--test-every", 1] if part == "2a" else [])]
     straight, stderr, statuses = together(2, *training(part, sample_data, tmp_path / "straight", *options))
     assert statuses == [0, 0], stderr
-    signal_to(rank, signal.SIGTERM, batch)
+    signal_at(number, batch, rank)
     printed, stderr, statuses = together(2, *training(part, sample_data, tmp_path / "stopped", *options))
-    # in a test the first leaves at once, and the other finds it gone
-    assert statuses == ([143, 1] if (rank, batch) == (0, 52) else [143, 143]), stderr
+    assert statuses == expected, stderr
     (line,) = [line for line in stderr.splitlines() if not line.startswith("running ")]
-    assert line.startswith("interrupted by SIGTERM in epoch ")
+    assert line.startswith(f"interrupted by {number.name if number else '--max-time'} in epoch ")
     assert f"saved in {tmp_path / 'stopped'}" in line
 
     monkeypatch.undo()
@@ -350,9 +340,9 @@ def test_a_signal_to_one_costs_no_batch(part, rank, batch, together, sample_data
     assert without_times(printed + stdout) == without_times(straight)
 
 
-def test_another_number_of_processes_goes_on(together, sample_data, tmp_path, signal_to, monkeypatch):
+def test_another_number_of_processes_goes_on(together, sample_data, tmp_path, signal_at, monkeypatch):
     straight = succeed(train("1a", sample_data, tmp_path / "straight"))
-    signal_to(2, signal.SIGTERM, 30)
+    signal_at(signal.SIGTERM, 30, rank=2)
     printed, _, statuses = together(3, *training("1a", sample_data, tmp_path / "stopped"))
     assert statuses == [143] * 3
     monkeypatch.undo()
@@ -365,9 +355,9 @@ def test_another_number_of_processes_goes_on(together, sample_data, tmp_path, si
 
 
 @pytest.mark.parametrize("victim", [0, 2])
-def test_when_a_process_dies_the_others_end(victim, together, sample_data, tmp_path, signal_to, monkeypatch):
+def test_when_a_process_dies_the_others_end(victim, together, sample_data, tmp_path, signal_at, monkeypatch):
     folder = tmp_path / "run"
-    signal_to(victim, signal.SIGKILL, 75)
+    signal_at(signal.SIGKILL, 75, rank=victim)
     begin = time.monotonic()
     _, stderr, statuses = together(3, *training("1a", sample_data, folder, "--epochs", 100000))
     assert time.monotonic() - begin < 60

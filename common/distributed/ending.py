@@ -43,7 +43,7 @@ def run_script(main, memory_advice=TRAINING_ADVICE):
     """Calls `main()` and leaves the process with its status, without a traceback for what the user can mend.
 
     InputError and a lack of memory (told with `memory_advice`) end with status 2, a lost process with 1, Ctrl-C with
-    130, a scheduler's signal to a training with 143 and a closed pipe (`script | head`) with 141.
+    130, a scheduler's signal to a training with 143, its --max-time with 0, a closed pipe (`script | head`) with 141.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? for what it cannot
