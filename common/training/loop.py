@@ -58,10 +58,11 @@ def _check_batch_size(batch_size, no_of_reviews):
 class Training:
     """One training run: everything but the step.
 
-    The state for `--resume` goes to the file `state_name` in the output folder, after each epoch and when a signal ends
-    the run (`common.training.resuming`). `reviews` are the training reviews, in the ids of `vocabulary`; `by_length`
-    gives each batch reviews of like length. InputError for a batch size that does not fit their number or that of the
-    processes, a folder that cannot be written to or that another run uses, and a state that cannot be gone on from.
+    The state for `--resume` goes to the file `state_name` in the output folder, after each epoch and when a signal or
+    `--max-time` ends the run (`common.training.resuming`). `reviews` are the training reviews, in the ids of
+    `vocabulary`; `by_length` gives each batch reviews of like length. InputError for a batch size that does not fit
+    their number or that of the processes, a folder that cannot be written to or that another run uses, and a state that
+    cannot be gone on from.
     """
 
     def __init__(self, options, state_name, model, optimizer, scheduler, reviews, vocabulary, device, by_length=False):
@@ -103,6 +104,8 @@ class Training:
         """
         sole = sole_use(self.options.output) if processes.rank() == 0 else nullcontext()
         with sole, self.signals:
+            if not self._is_finished():
+                self._write_results(finished=False)  # over those of an earlier run, which may be finished
             while not self._is_finished():
                 if self.state.rows is None:
                     self.history.append({"learning_rate": max(group["lr"] for group in self.optimizer.param_groups)})
@@ -129,6 +132,7 @@ class Training:
                 with processes.shared_batch(rows) as own_rows:
                     yield own_rows
                 state.batches_done += 1
+                self.signals.has_got_on = True
                 bar.count(len(rows))
         self.signals.end_if_asked()
 
@@ -195,6 +199,7 @@ class Training:
     def report_test(self, figures, perplexity=False):
         """Keeps the test's `Tally.figures` and prints them, indented; behind a word if they are of `--validation`."""
         self.signals.place_of_test = None
+        self.signals.has_got_on = True
         self._keep(self._measure(), figures)
         word = "" if self._measure() == "test" else "validation "
         print("  ", word + figures_line(figures, perplexity), flush=True)
@@ -210,7 +215,10 @@ class Training:
 
     def final_test_is_due(self):
         """Whether, with `--validation`, the test reviews are still to be looked at, once, when all epochs are done."""
-        return self.options.validation is not None and "test_loss" not in self._epoch_of_the_model()
+        is_due = self.options.validation is not None and "test_loss" not in self._epoch_of_the_model()
+        if is_due:
+            self.signals.end_if_asked()
+        return is_due
 
     def report_final_test(self, figures, perplexity=False):
         """Keeps the figures of the final test with those of the epoch whose weights the model has, and prints them."""
@@ -262,18 +270,19 @@ class Training:
         if processes.rank() > 0:
             return
         no_of_weights = sum(weight.numel() for weight in self.model.parameters())
-        write_results(self.options, self.device, no_of_weights, self.history, finished)
+        trained = [epoch for epoch in self.history if "train_loss" in epoch]
+        write_results(self.options, self.device, no_of_weights, trained, finished)
 
     def _check_processes_are_alike(self):
-        """InputError where a process has other options or data, or has found another state than the first."""
-        runs = processes.gather(
-            (plain_options(self.options), self.state.data, len(self.history), self.state.batches_done)
-        )
+        """InputError where a process has another device, other options or data, or another state than the first."""
+        place = len(self.history), self.state.batches_done
+        runs = processes.gather((self.device.type, plain_options(self.options), self.state.data, place))
         for number, run in enumerate(runs):
             if run != runs[0]:
                 raise InputError(
-                    f"process {number} has other options, other data or another {self.state.path.name} than process "
-                    "0; start all with the same command, on nodes that see the same files"
+                    f"process {number} has other options, other data, another {self.state.path.name} or another device "
+                    f"({run[0]}, not {runs[0][0]}) than process 0; start all with the same command, on nodes that see "
+                    "the same files and have their GPUs (see nvidia-smi)"
                 )
 
     def _say_where_it_goes_on(self):

@@ -140,6 +140,12 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
     add("--dropout", type=probability, default=dropout, metavar="P", help="share of units dropped; 0: none")
     add("--remove-stop-words", action="store_true", help="make NLTK's English stop words unknown")
     add("--resume", action="store_true", help="go on from the state of a run that was cut off")
+    add(
+        "--max-time",
+        type=positive_float,
+        metavar="MINUTES",
+        help="then end, at the next batch, with all that --resume goes on from saved",
+    )
     add("--trial", type=trial_name, default="default", metavar="NAME", help="goes to the part's trials/NAME")
     add("--note", default="", metavar="TEXT", help="a remark for the results sheet")
     parser.set_defaults(test_every=1)
@@ -261,7 +267,7 @@ def add_whole_option(parser):
 
 
 # where a run happens, not what it is
-PLACES = {"data", "output", "device", "resume", "trial", "note", "language_model"}
+PLACES = {"data", "output", "device", "resume", "max_time", "trial", "note", "language_model"}
 
 
 def _settings(parser, options):
