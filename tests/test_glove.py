@@ -23,6 +23,7 @@ def test_tokens_with_spaces_and_odd_characters(tmp_path):
         "at name@domain.com",
         "1\N{NO-BREAK SPACE}1/2",
         "a\x85b",
+        "a\N{LINE SEPARATOR}b\x0cc\x1cd",
         "\N{NO-BREAK SPACE}",
         "5",
         "x\ry",

@@ -154,7 +154,12 @@ def test_without_glove_it_says_what_to_run_later(imdb, tmp_path):
 
 
 def test_glove_alone_gives_the_same_bytes(imdb, glove, tmp_path):
+    # what ends a line elsewhere is white space here: it ends a word, and no line of the files
+    write_reviews(imdb, [("test/neg/0_2.txt", "Dreadful\x85bad\u2028odd\x0codder\x1coddest\r\nactor\r!")])
     succeed("--imdb", imdb, "--glove", glove, "--output", tmp_path / "together")
+    assert words_of(tmp_path / "together/imdb_test.txt", DICTIONARY)[1] == "? bad ? ? ? ? !"
+    unknown = (tmp_path / "together/imdb_test_unknown.txt").read_bytes()
+    assert unknown == b"actor\ndreadful\nodd\nodder\noddest\nactor\n"
     succeed("--imdb", imdb, "--output", tmp_path / "apart")
     shutil.rmtree(imdb)
     done = succeed("--glove", glove, "--output", tmp_path / "apart")

@@ -278,5 +278,5 @@ def test_stop_words(tmp_path, no_punkt):
         tokenizing.load_stop_words(tmp_path)
     folder = tmp_path / "nltk_data/corpora/stopwords"
     folder.mkdir(parents=True)
-    (folder / "english").write_text("the\nof\n")
+    (folder / "english").write_bytes(b"the\r\nof\n")
     assert tokenizing.load_stop_words(tmp_path) == ["the", "of"]
