@@ -199,8 +199,8 @@ end_job() {
     elif [ -n "${PBS_JOBID:-}" ]; then
         own=$(ps -o sid= -p $$)
         grep -lszxF "PBS_JOBID=$PBS_JOBID" /proc/[0-9]*/environ | cut -d / -f 3 | while read -r process; do
-            [ "$(ps -o sid= -p "$process")" = "$own" ] || kill "$process" 2>/dev/null || true
-        done
+            [ "$(ps -o sid= -p "$process")" = "$own" ] || kill "$process" 2>/dev/null
+        done || true
     fi
 }
 
