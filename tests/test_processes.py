@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import ENVIRONMENT, MODEL_FILES, PARTS, REPO, read_model, succeed, train, training
+from conftest import ENVIRONMENT, PARTS, REPO, read_model, succeed, train, training
 from test_resume import same_run, without_times
 
 from common.distributed.launcher import LAUNCHERS, Launch, find_launch
@@ -240,8 +240,6 @@ def run_inside(script, arguments):
     """Runs a script, or lines of Python, in this process; returns its status."""
     warnings.simplefilter("error")
     sys.argv = [script, *arguments]
-    for name in MODEL_FILES:
-        sys.modules.pop(name, None)
     try:
         if script == ONE_STEP:
             exec(script, {"__name__": "__main__"})
@@ -336,7 +334,7 @@ def test_the_result_does_not_depend_on_the_number_of_processes(
     command = training(part, sample_data, tmp_path / "shared", *options)
     stdout, stderr, statuses = finish(start(count, *command, told=told))
     assert statuses == [0] * count, stderr
-    assert stderr.splitlines()[0] == f"running {count} processes, each on the CPU, 1 threads"
+    assert stderr.splitlines()[0] == f"running {count} processes, each on the CPU, 1 thread"
     assert without_times(stdout) == without_times(alone.stdout)
     model = PARTS[part][2]
     assert close_weights(tmp_path / "alone" / model, tmp_path / "shared" / model)

@@ -33,7 +33,7 @@ def choose_device(name):
         local_count = len(first_gpus)
         if local_count > 1 and "OMP_NUM_THREADS" not in os.environ and not _is_bound_to_cores():
             torch.set_num_threads(max(1, torch.get_num_threads() // local_count))
-        print(f"running {several}on the CPU, {torch.get_num_threads()} threads", file=sys.stderr)
+        print(f"running {several}on the CPU, {threads()}", file=sys.stderr)
         keep_freed_memory()
         return torch.device("cpu")
     device = torch.device("cuda", choose_gpu(local_rank, first_gpus, torch.cuda.device_count()))
@@ -41,6 +41,12 @@ def choose_device(name):
     torch.cuda.set_device(device)
     print(f"running {several}on CUDA: {torch.cuda.get_device_name(device)}", file=sys.stderr)
     return device
+
+
+def threads():
+    """How many threads PyTorch has on the CPU, in words."""
+    number = torch.get_num_threads()
+    return f"{number} thread{'s' if number > 1 else ''}"
 
 
 def choose_gpu(local_rank, first_gpus, no_of_gpus):
