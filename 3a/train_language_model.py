@@ -19,7 +19,13 @@ from common.distributed.ending import run_script
 from common.errors import InputError
 from common.training.evaluation import language_test_pass
 from common.training.loop import Training, make_optimizer, make_scheduler
-from common.training.options import add_sequence_options, parse_training_options, positive_float, training_options
+from common.training.options import (
+    add_sequence_options,
+    add_weight_drop_option,
+    parse_training_options,
+    positive_float,
+    training_options,
+)
 
 
 def parse_options(arguments=None):
@@ -28,6 +34,8 @@ def parse_options(arguments=None):
     add_sequence_options(parser, train_length=50, test_length=100, test_every=1, layers=3)
     parser.add_argument("--clip", type=positive_float, default=2.0, metavar="X", help="largest norm of the gradient")
     parser.add_argument("--tied-weights", action="store_true", help="the decoder's weights are the embedding's too")
+    parser.add_argument("--backwards", action="store_true", help="read each review from its end")
+    add_weight_drop_option(parser)
     options = parse_training_options(parser, __file__, arguments)
     if min(options.train_length, options.test_length) < 2:
         raise InputError("--train-length and --test-length: a language model needs crops of 2 tokens or more")
@@ -40,7 +48,7 @@ def main():
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
 
-    vocabulary = Vocabulary.of_options(options)
+    vocabulary = Vocabulary.of_options(options, backwards=options.backwards)
     train = load_reviews(options.data, "train", vocabulary, device, labelled=False)
     train, validation = hold_out(train, options.validation, options.seed)
     test = load_reviews(options.data, "test", vocabulary, device)
@@ -51,6 +59,7 @@ def main():
         "no_of_layers": options.layers,
         "dropout": options.dropout,
         "tied_weights": options.tied_weights,
+        "weight_drop": options.weight_drop,
     }
     model = RNN_language_model(**hyperparameters).to(device)
     optimizer = make_optimizer(options, model.parameters())

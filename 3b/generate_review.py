@@ -90,6 +90,8 @@ def main():
     model, words = load_model(options.model, "3a", RNN_language_model, "train_language_model.py")
     model.to(device)
     vocabulary = Vocabulary.of_model(options.data, words)
+    if vocabulary.backwards == [True]:
+        raise InputError(f"{options.model} reads reviews backwards, so it cannot go on from their beginning")
 
     if options.score is not None:
         import_from(REPOSITORY / "3c")

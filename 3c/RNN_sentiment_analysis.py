@@ -22,19 +22,25 @@ from common.training.checkpoints import load_model_file
 from common.training.evaluation import test_pass
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
-from common.training.options import add_pool_option, add_sequence_options, parse_training_options, training_options
+from common.training.options import (
+    add_pool_option,
+    add_sequence_options,
+    add_weight_drop_option,
+    parse_training_options,
+    training_options,
+)
 
 LANGUAGE_MODEL = REPOSITORY / "3a" / "language.model"
 # of what is longer, one review in eighty, --whole takes a crop: its memory grows with the length
 LONGEST_REVIEW = 1000
 
 
-def load_language_model(model, hyperparameters, vocabulary, path):
-    """Copies the embedding, the LSTM layers and their batch norms of the language model in `path` to `model`.
+def start_from(language_model, path, model, hyperparameters, vocabulary):
+    """Copies the embedding, the LSTM layers and their batch norms of the `language_model`, read from `path`, to
+    `model`.
 
     InputError where that one has another size, number of layers or vocabulary.
     """
-    language_model = load_model_file(path, "3a", "train_language_model.py")
     for name in ("vocab_size", "no_of_hidden_units", "no_of_layers"):
         theirs, ours = language_model["hyperparameters"][name], hyperparameters[name]
         if theirs != ours:
@@ -71,6 +77,7 @@ def parse_options(arguments=None):
     parser = training_options(__doc__, epochs=20)
     add_sequence_options(parser, train_length=100, test_length=200, test_every=3, layers=3)
     add_pool_option(parser)
+    add_weight_drop_option(parser)
     parser.add_argument("--language-model", type=Path, default=LANGUAGE_MODEL, metavar="FILE", help="made by part 3a")
     parser.add_argument("--from-scratch", action="store_true", help="start from random weights instead")
     parser.add_argument(
@@ -100,7 +107,11 @@ def main():
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
 
-    vocabulary = Vocabulary.of_options(options)
+    language_model, backwards = None, False
+    if not options.from_scratch:
+        language_model = load_model_file(options.language_model, "3a", "train_language_model.py")
+        backwards = language_model["vocabulary"].get("backwards", False)  # reviews are read as it reads them
+    vocabulary = Vocabulary.of_options(options, backwards=backwards)
     train = load_reviews(options.data, "train", vocabulary, device)
     train, validation = hold_out(train, options.validation, options.seed)
     test = load_reviews(options.data, "test", vocabulary, device)
@@ -111,10 +122,11 @@ def main():
         "no_of_layers": options.layers,
         "dropout": options.dropout,
         "pool": options.pool,
+        "weight_drop": options.weight_drop,
     }
     model = RNN_model(**hyperparameters)
-    if not options.from_scratch:
-        load_language_model(model, hyperparameters, vocabulary, options.language_model)
+    if language_model is not None:
+        start_from(language_model, options.language_model, model, hyperparameters, vocabulary)
     model.to(device)
 
     if options.fine_tune == "last":

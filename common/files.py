@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -29,6 +29,25 @@ def make_directory(path):
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise InputError(f"cannot write into {path}: {error.strerror}") from error
+
+
+def is_hidden(path):
+    """Whether a name in the relative `path` begins with a dot: what editors and systems leave, and no data."""
+    return any(name.startswith(".") and name != ".." for name in PurePath(path).parts)
+
+
+@contextmanager
+def unpacking(path, advice="fetch it again, or unpack it with another program"):
+    """InputError, with the `advice`, for what is no archive, is damaged, has a password or an unknown compression."""
+    try:
+        yield
+    except (InputError, MemoryError, FileNotFoundError):
+        raise
+    # at such files Python's libraries raise whatever comes, from LZMAError to IndexError
+    except Exception as error:
+        if getattr(error, "errno", None):
+            raise  # it is the system's
+        raise InputError(f"{path} is damaged, or no archive that Python can unpack ({error}); {advice}") from error
 
 
 @contextmanager
@@ -69,19 +88,50 @@ def new_file(path, durable=True):
     can be made again need not wait for the disk one by one. InputError on a full disk or a folder without
     permission.
     """
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
+    with new_set(durable=durable) as new_member, new_member(path) as file:
+        yield file
+
+
+@contextmanager
+def new_set(outdated=(), durable=True):
+    """Gives a function to use as `new_file`, whose files take their names together when the block ends well.
+
+    The last one of several is their mark: a reader that opens it first never finds a set that is partly old and partly
+    new, wherever this was cut off. When all bytes are on the disk, the files `outdated` go, then the old mark; then
+    the files get their names, the mark last.
+    """
+    parts = {}  # path: where its bytes are
+
+    @contextmanager
+    def new_member(path):
+        path = Path(path)
+        part = path.with_name(path.name + ".part")
+        with _telling(path), open(part, "wb") as file:
+            parts[path] = part
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+
     try:
-        try:
-            with open(part, "wb") as file:
-                yield file
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-            os.replace(part, path)
-        except BaseException:
+        yield new_member
+        mark = list(parts)[-1:] if len(parts) > 1 else []  # a file alone can take the old one's place at once
+        for path in [*outdated, *mark]:
+            with _telling(path):
+                path.unlink(missing_ok=True)
+        for path, part in parts.items():
+            with _telling(path):
+                os.replace(part, path)
+    except BaseException:
+        for part in parts.values():
             part.unlink(missing_ok=True)
-            raise
+        raise
+
+
+@contextmanager
+def _telling(path):
+    try:
+        yield
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import os
 import runpy
 import shutil
@@ -137,6 +138,31 @@ def data_with(folder, sample_data, files):
         if content is not None:
             (folder / name).write_bytes(content)
     return folder
+
+
+@pytest.fixture
+def signal_at(monkeypatch):
+    """A function: this process, or of several the one of that `rank`, gets the signal `number` when it has counted
+    `batch` batches, of trainings and tests alike; for None its `--max-time` is up."""
+    from common.training import resuming
+    from common.training.metrics import Tally
+
+    def signal_at(number, batch, rank=0):
+        add, counted = Tally.add, 0
+
+        def add_and_signal(self, *figures):
+            nonlocal counted
+            add(self, *figures)
+            counted += 1
+            if counted == batch and os.environ.get("RANK", "0") == str(rank):
+                if number is None:
+                    monkeypatch.setattr(resuming, "START", -math.inf)
+                else:
+                    os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(Tally, "add", add_and_signal)
+
+    return signal_at
 
 
 @pytest.fixture(scope="session")

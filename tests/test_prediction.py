@@ -325,6 +325,7 @@ def test_a_folder_of_reviews(model_of, sample_data, tmp_path):
     for number, text in enumerate(TEXTS[:2]):
         (tmp_path / f"{number}.txt").write_text(text + "\n\nIt goes on.\n")
     (tmp_path / "notes.md").write_text("no review")
+    (tmp_path / "._1.txt").write_bytes(b"\xff\x00")  # a Mac leaves it
     rows = table(score("1a", model_of, sample_data, "--reviews", tmp_path))
     assert [row[0] for row in rows] == ["review", "0.txt", "1.txt"]
 

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import random
 import re
 import signal
@@ -32,7 +31,6 @@ from common.files import sole_use
 from common.training import evaluation, loop
 from common.training.checkpoints import load_checkpoint
 from common.training.loop import Training
-from common.training.metrics import Tally
 from common.training.resuming import Signals
 
 
@@ -125,25 +123,6 @@ def test_a_killed_run_goes_on_from_its_last_whole_epoch(run, sample_data, tmp_pa
 # ------------------------------------------------------------------------------------------------------ signals
 
 
-@pytest.fixture
-def signal_at(monkeypatch):
-    """A function: this process gets `number` when it has counted `batch` batches, of trainings and tests alike."""
-
-    def signal_at(number, batch):
-        add, counted = Tally.add, 0
-
-        def add_and_signal(self, *figures):
-            nonlocal counted
-            add(self, *figures)
-            counted += 1
-            if counted == batch:
-                os.kill(os.getpid(), number)
-
-        monkeypatch.setattr(Tally, "add", add_and_signal)
-
-    return signal_at
-
-
 # a training on the sample has 20 batches an epoch, of 3a 60, and a test 20
 SIGNALS = [
     ("1a", "", signal.SIGTERM, 7, "in epoch 0, after 7 batches"),
@@ -160,9 +139,15 @@ SIGNALS = [
     ("1b", "", signal.SIGTERM, 41, "in epoch 1, after 1 batches"),
     ("2a", "--epochs 3", signal.SIGTERM, 50, "in epoch 2, after 10 batches"),
     ("2b", "--epochs 1 --layers 2", signal.SIGTERM, 15, "in epoch 0, after 15 batches"),
-    ("3a", "--epochs 1", signal.SIGINT, 59, "in epoch 0, after 59 batches"),
-    ("3c", "--epochs 2", signal.SIGTERM, 21, "in epoch 1, after 1 batches"),
+    ("3a", "--epochs 1 --backwards --weight-drop 0.3", signal.SIGINT, 59, "in epoch 0, after 59 batches"),
+    ("3c", "--epochs 2 --weight-drop 0.3", signal.SIGTERM, 21, "in epoch 1, after 1 batches"),
     ("3c", "--epochs 1 --whole --train-length 100 --test-length 200", signal.SIGTERM, 7, "in epoch 0, after 7 batches"),
+    ("1a", "--max-time 1000", None, 7, "in epoch 0, after 7 batches"),
+    ("1a", "--max-time 1000", None, 20, "in epoch 0, after 20 batches"),  # the test is not begun
+    ("1a", "--max-time 1000", None, 25, "in epoch 1, after 0 batches"),  # in the test
+    ("1a", "--max-time 1000 --validation 100 --batch-size 45 --epochs 1", None, 21, "after epoch 0"),
+    ("2a", "--max-time 1000 --epochs 3", None, 50, "in epoch 2, after 10 batches"),
+    ("3a", "--max-time 1000 --epochs 1", None, 30, "in epoch 0, after 30 batches"),
 ]
 
 
@@ -172,16 +157,18 @@ def test_a_signal_costs_no_batch(part, options, number, batch, place, run, tmp_p
     handlers = [signal.getsignal(number) for number in Signals.NUMBERS]
     signal_at(number, batch)
     stopped = run(part, "stopped", *options.split())
-    assert stopped.returncode == (130 if number == signal.SIGINT else 143)
-    message = f"interrupted by {number.name} {place}; saved in {tmp_path / 'stopped'}"
+    assert stopped.returncode == {None: 0, signal.SIGINT: 130}.get(number, 143)
+    message = f"interrupted by {number.name if number else '--max-time'} {place}; saved in {tmp_path / 'stopped'}"
     assert stopped.stderr.splitlines()[-1].startswith(message), stopped.stderr
     assert "--resume" in stopped.stderr.splitlines()[-1]
     assert not list((tmp_path / "stopped").glob("*.model"))
     assert [signal.getsignal(number) for number in Signals.NUMBERS] == handlers
+    assert json.loads((tmp_path / "stopped" / "run.json").read_text())["finished"] is False
 
     monkeypatch.undo()
     resumed = succeed(run(part, "stopped", *options.split(), "--resume"))
-    assert f"going on {place}\n" in resumed.stderr
+    # after the last epoch there is only the test left
+    assert ("finished already" if place == "after epoch 0" else f"going on {place}\n") in resumed.stderr
     assert same_run(tmp_path / "stopped", tmp_path / "straight")
     # together the two print what the undisturbed run does, no line twice
     assert without_times(stopped.stdout + resumed.stdout) == without_times(straight.stdout)
@@ -195,6 +182,30 @@ def test_signal_after_signal(run, tmp_path, signal_at, monkeypatch):
         monkeypatch.undo()
     succeed(run("1a", "stopped", "--resume"))
     assert same_run(tmp_path / "stopped", tmp_path / "straight")
+
+
+def test_runs_whose_time_is_too_short_get_on(run, tmp_path):
+    options = ["--epochs", 2, "--validation", 200, "--batch-size", 200]
+    straight = succeed(run("1a", "straight", *options))
+    stdout, ends = "", []
+    while not ends or "interrupted by --max-time" in ends[-1]:
+        done = succeed(run("1a", "stopped", *options, "--max-time", 1e-9, *(["--resume"] if ends else [])))
+        stdout += done.stdout
+        ends.append(done.stderr.splitlines()[-1])
+        assert len(ends) < 20
+    # in each, one of the four batches of an epoch is done, or a test
+    assert len(ends) == 2 * (4 + 1) + 1
+    assert same_run(tmp_path / "stopped", tmp_path / "straight")
+    assert without_times(stdout) == without_times(straight.stdout)
+
+
+def test_a_finished_run_that_goes_on_is_not_finished(run, tmp_path):
+    succeed(run("1a", "run", "--epochs", 1))
+    succeed(run("1a", "run", "--epochs", 2, "--resume", "--max-time", 1e-9))
+    results = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (results["finished"], len(results["epochs"])) == (False, 1)
+    assert "--epochs 2" in results["options"]["settings"]
+    assert "--max-time" not in results["options"]["settings"]
 
 
 def test_another_living_run_keeps_its_folder(run, tmp_path):

@@ -61,10 +61,10 @@ class Training:
     """One training run: everything but the step, in a `with` block, in which no other run gets its output folder.
 
     The trained model goes to the file `model_name` there, and beside it the state for `--resume`, after each epoch and
-    when a signal ends the run (`common.training.resuming`). `reviews` are the training reviews, in the ids of
-    `vocabulary`; `by_length` gives each batch reviews of like length. InputError for a batch size that does not fit
-    their number or that of the processes, a folder that cannot be written to, that another run uses or that holds one
-    that was cut off, and a state that cannot be gone on from.
+    when a signal or `--max-time` ends the run (`common.training.resuming`). `reviews` are the training reviews, in the
+    ids of `vocabulary`; `by_length` gives each batch reviews of like length. InputError for a batch size that does not
+    fit their number or that of the processes, a folder that cannot be written to, that another run uses or that holds
+    one that was cut off, and a state that cannot be gone on from.
     """
 
     def __init__(self, options, model_name, model, optimizer, scheduler, reviews, vocabulary, device, by_length=False):
@@ -97,7 +97,7 @@ class Training:
                 self.state.resume()
                 self._was_finished = says_finished(self.options.output) and self._is_finished()
                 self._say_where_it_goes_on()
-            elif processes.rank() == 0:
+            if processes.rank() == 0 and not self.history:
                 make_room(self.options, self.model_path, self.state.path)
             self._check_processes_are_alike()
             stack.enter_context(self.signals)
@@ -122,6 +122,8 @@ class Training:
 
         When they are done, with `--early-stopping`, the model gets the weights of its best test back.
         """
+        if not self._is_finished():
+            self._write_results(finished=False)  # over those of an earlier run, which may be finished
         while not self._is_finished():
             if self.state.rows is None:
                 self.history.append({"learning_rate": max(group["lr"] for group in self.optimizer.param_groups)})
@@ -148,6 +150,7 @@ class Training:
                 with processes.shared_batch(rows) as own_rows:
                     yield own_rows
                 state.batches_done += 1
+                self.signals.has_got_on = True
                 bar.count(len(rows))
         self.signals.end_if_asked()
 
@@ -231,6 +234,7 @@ class Training:
         """Whether, with `--validation`, the test reviews are still to be looked at, once, when all epochs are done."""
         is_due = self._final_test_is_missing()
         if is_due:
+            self.signals.end_if_asked()
             self.signals.begin_test(place=None)
         return is_due
 
@@ -301,18 +305,19 @@ class Training:
         if processes.rank() > 0:
             return
         no_of_weights = sum(weight.numel() for weight in self.model.parameters())
-        write_results(self.options, self.state.data, self.device, no_of_weights, self.history, finished)
+        trained = [epoch for epoch in self.history if "train_loss" in epoch]
+        write_results(self.options, self.state.data, self.device, no_of_weights, trained, finished)
 
     def _check_processes_are_alike(self):
-        """InputError where a process has other options or data, or has found another state than the first."""
-        runs = processes.gather(
-            (plain_options(self.options), self.state.data, len(self.history), self.state.batches_done)
-        )
+        """InputError where a process has another device, other options or data, or another state than the first."""
+        place = len(self.history), self.state.batches_done
+        runs = processes.gather((self.device.type, plain_options(self.options), self.state.data, place))
         for number, run in enumerate(runs):
             if run != runs[0]:
                 raise InputError(
-                    f"process {number} has other options, other data or another {self.state.path.name} than process "
-                    "0; start all with the same command, on nodes that see the same files"
+                    f"process {number} has other options, other data, another {self.state.path.name} or another device "
+                    f"({run[0]}, not {runs[0][0]}) than process 0; start all with the same command, on nodes that see "
+                    "the same files and have their GPUs (see nvidia-smi)"
                 )
 
     def _say_where_it_goes_on(self):

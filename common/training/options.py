@@ -155,6 +155,12 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--resume", action="store_true", help="go on from the state of a run that was cut off")
     group.add_argument("--overwrite", action="store_true", help="remove what an earlier run left there")
+    add(
+        "--max-time",
+        type=positive_float,
+        metavar="MINUTES",
+        help="then end, at the next batch, with all that --resume goes on from saved",
+    )
     add("--trial", type=trial_name, default="default", metavar="NAME", help="goes to the part's trials/NAME")
     add("--note", default="", metavar="TEXT", help="a remark for the results sheet")
     parser.set_defaults(test_every=1)
@@ -211,17 +217,37 @@ def add_pool_option(parser):
     )
 
 
-def testing_options(description, *, model, lengths=None, batch_size=200):
+def add_weight_drop_option(parser):
+    """`--weight-drop` of parts 3a and 3c."""
+    parser.add_argument(
+        "--weight-drop",
+        type=probability,
+        default=0.0,
+        metavar="P",
+        help="share of each LSTM's hidden-to-hidden weights dropped",
+    )
+
+
+def testing_options(description, *, model, lengths=None, batch_size=200, several_models=False):
     """A parser with the options of every test script.
 
     `model` is the place of the model file of the handout's settings, and `lengths` the default of `--lengths` where the
-    part has it. Its `inputs` are a group of options of which one says what the model is given.
+    part has it. With `several_models`, `--model` takes several files, and is a list. Of the parser's group of options
+    `inputs`, one says what the model is given.
     """
     parser = OptionParser(description)
     _add_common_options(parser, batch_size)
+    several = "; of several, the probabilities are averaged" if several_models else ""
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--model", type=Path, metavar="FILE", help="the trained model (default: that of --trial)")
+    group.add_argument(
+        "--model",
+        type=Path,
+        nargs="+" if several_models else None,
+        metavar="FILE",
+        help=f"the trained model (default: that of --trial){several}",
+    )
     group.add_argument("--trial", type=trial_name, default="default", metavar="NAME", help="of the part's trials/NAME")
+    parser.several_models = several_models
     parser.model = model
     parser.inputs = parser.add_mutually_exclusive_group()
     if lengths is not None:
@@ -261,7 +287,7 @@ def add_whole_option(parser):
 
 
 # where a run happens, not what it is
-PLACES = {"data", "output", "device", "resume", "overwrite", "trial", "note", "language_model"}
+PLACES = {"data", "output", "device", "resume", "overwrite", "max_time", "trial", "note", "language_model"}
 
 
 def as_words(name, value):
@@ -306,5 +332,6 @@ def parse_testing_options(parser, arguments=None):
     """The options of a test script, with `model` filled in: of the command line, or of a list of `arguments`."""
     options = parser.parse_args(arguments)
     if options.model is None:
-        options.model = folder_of_trial(parser.model.parent, options.trial) / parser.model.name
+        path = folder_of_trial(parser.model.parent, options.trial) / parser.model.name
+        options.model = [path] if parser.several_models else path
     return options

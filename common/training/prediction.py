@@ -11,6 +11,7 @@ from tqdm import tqdm
 from common.data.batches import Bags, shortest_first, whole_batches
 from common.data.tokenizing import load_punkt, tokenize
 from common.errors import InputError
+from common.files import is_hidden
 
 # how phones and word processors write what the reviews of the data set hold as typewriters do
 STRAIGHT = str.maketrans(
@@ -66,7 +67,7 @@ def own_reviews(path, data, vocabulary, device):
     """
     try:
         if path.is_dir():
-            names = [file.name for file in sorted(path.glob("*.txt"))]
+            names = [file.name for file in sorted(path.glob("*.txt")) if not is_hidden(file.name)]
             places = [path / name for name in names]
             contents = [place.read_bytes() for place in places]
         else:
@@ -154,10 +155,11 @@ def influential_words(model, ids, vocabulary, input_of=lambda ids: ids):
     left out: above 0, the word makes the review more positive. Unknown words are not listed, nor is a word that is the
     whole review.
 
-    ids: (time,) int64, of the `Vocabulary`. `input_of` makes the model's input of ids (batch, time) int64, by default
-    these themselves.
+    ids: (time,) int64, of the `Vocabulary`, or, as several models read them, (time, models). `input_of` makes the
+    model's input of ids (batch, time) int64, by default these themselves.
     """
-    words, counts = ids.unique(return_counts=True)
+    columns = ids.view(len(ids), -1).unbind(dim=1)  # the same words, in each model's direction
+    words, counts = columns[0].unique(return_counts=True)
     listed = (words > 0) & (counts < len(ids))
     words, counts = words[listed], counts[listed]
 
@@ -170,8 +172,11 @@ def influential_words(model, ids, vocabulary, input_of=lambda ids: ids):
     (probability,) = probability_positive(model, input_of(ids[None]))
     changes = []
     for batch in tqdm(batches, desc="words", leave=False, disable=None):
-        kept = ids != batch[:, None]
-        shortened = ids.expand(kept.shape)[kept].view(len(batch), -1)
+        shortened = []
+        for column in columns:
+            kept = column != batch[:, None]
+            shortened.append(column.expand(kept.shape)[kept].view(len(batch), -1))
+        shortened = torch.stack(shortened, dim=-1).view(len(batch), -1, *ids.shape[1:])
         without = probability_positive(model, input_of(shortened))
         names = (str(vocabulary.words[word - 1]) for word in batch.tolist())
         changes += ((name, probability - other) for name, other in zip(names, without, strict=True))

@@ -3,6 +3,7 @@
 import shutil
 import signal
 import sys
+import time
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from common.training.checkpoints import load_checkpoint, save_checkpoint
 from common.training.metrics import Tally
 from common.training.options import PLACES, as_words
 from common.training.results import plain_options, says_finished
+
+# the script's start, but for the import of PyTorch
+START = time.monotonic()
 
 # a resumed run may differ from the saved one in these: none changes the mathematics of a step
 FREE_OPTIONS = PLACES | {"epochs", "early_stopping", "settings"}
@@ -192,19 +196,22 @@ def copy_of_weights(model):
 
 
 class Signals:
-    """In a `with` block, saves the state and ends the run when a user or a scheduler asks for it.
+    """In a `with` block, saves the state and ends the run when a user, a scheduler or `--max-time` asks for it.
 
     SIGTERM, SIGINT, SIGUSR1 and SIGHUP, of a closed terminal, end the run at its next `end_if_asked()` or, in a test,
-    at once: RunInterruptedError.
+    at once; `--max-time` does so at its next `end_if_asked()`, once the run `has_got_on`: RunInterruptedError.
     """
 
     NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+    NOT_ASKED, TIME_IS_UP = -1, 0  # a signal, whose number is larger, goes before
 
     def __init__(self, state):
         self.state = state
         self._is_testing = False
         self._place_of_test = None
-        self._asked = 0
+        # whether it has done a batch or a test: a run whose time is short gets on all the same
+        self.has_got_on = False
+        self._asked = self.NOT_ASKED
         self._before = {}
 
     def __enter__(self):
@@ -222,15 +229,18 @@ class Signals:
 
     def end_test(self):
         """From here on, a signal waits for `end_if_asked` again."""
-        self._is_testing = False
+        self._is_testing, self.has_got_on = False, True
 
     def end_if_asked(self):
-        """Saves the state and ends the run, if a signal came to one of the processes."""
-        asked = processes.largest(self._asked)  # meanwhile one may come, and count at the next batch
-        if asked:
+        """Saves the state and ends the run, if a signal came to one of the processes or the time of one is up."""
+        minutes = self.state.options.max_time
+        if minutes is not None and self.has_got_on and time.monotonic() >= START + 60 * minutes:
+            self._asked = max(self._asked, self.TIME_IS_UP)
+        asked = processes.largest(self._asked)  # meanwhile a signal may come, and count at the next batch
+        if asked != self.NOT_ASKED:
             self._asked = asked
             self.state.save(self.state.place())
-            processes.wait_for_all()  # a launcher may kill all when the first ends
+            processes.largest(0)  # torchrun ends all when one has ended: the state is to be whole by then
             raise self._interruption()
 
     def _on_signal(self, number, frame):
@@ -242,13 +252,12 @@ class Signals:
             raise self._interruption()
 
     def _interruption(self):
-        state = self.state
-        epoch = len(state.history) - 1
-        place = f"after epoch {epoch}"
-        if state.rows is not None:
-            place = f"in epoch {epoch}, after {state.batches_done} batches"
+        state, epoch = self.state, len(self.state.history) - 1
+        by = "--max-time" if self._asked == self.TIME_IS_UP else signal.Signals(self._asked).name
+        place = (
+            f"after epoch {epoch}" if state.rows is None else f"in epoch {epoch}, after {state.batches_done} batches"
+        )
         return RunInterruptedError(
-            f"interrupted by {signal.Signals(self._asked).name} {place}; "
-            f"saved in {state.path}: the same command with --resume goes on from there",
-            status=130 if self._asked == signal.SIGINT else 143,
+            f"interrupted by {by} {place}; saved in {state.path}: the same command with --resume goes on from there",
+            status={self.TIME_IS_UP: 0, signal.SIGINT: 130}.get(self._asked, 143),
         )
