@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # the folder that common/ lies in
 from common.data.download import fetch_glove, fetch_reviews
 from common.data.glove import read_glove
 from common.data.imdb import SPLITS, find_reviews, warn_of_differences

@@ -4,6 +4,7 @@ import codecs
 import fcntl
 import io
 import os
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -51,23 +52,32 @@ def unpacking(path, advice="fetch it again, or unpack it with another program"):
 
 @contextmanager
 def sole_use(directory, options="--trial or --output"):
-    """Keeps other runs out of `directory` while the block runs.
+    """Keeps other runs out of `directory` while the block runs, by a lock on the file `.lock` in it.
 
-    InputError where another living run is in it; `options` are those that choose another directory.
+    InputError where another living run is in it; `options` are those that choose another directory. Says so on standard
+    error where the file system knows no locks.
     """
-    descriptor = os.open(directory, os.O_RDONLY)
+    path = Path(directory) / ".lock"
     try:
+        file = open(path, "w")  # noqa: SIM115 # NFS locks only what is open for writing
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    with file:  # when it is closed, the lock goes
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another run is using {directory}; wait until it ends, or give another {options}"
-            ) from None
-        except OSError:
-            pass  # some file systems of clusters know no locks
-        yield
-    finally:
-        os.close(descriptor)  # and with it goes the lock
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # a run that has just ended may have removed it
+            is_ours = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+        except (BlockingIOError, FileNotFoundError):
+            is_ours = False
+        except OSError as error:
+            print(f"{path} cannot be locked ({error.strerror}): nothing keeps other runs out of it", file=sys.stderr)
+            is_ours = True
+        if not is_ours:
+            raise InputError(f"another run is using {directory}; wait until it ends, or give another {options}")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

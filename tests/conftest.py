@@ -53,10 +53,6 @@ TINY = {
 }
 
 
-# parts have model files of the same name
-MODEL_FILES = ("BOW_model", "RNN_model", "RNN_language_model")
-
-
 def run_script(script, *arguments, cwd=REPO, stdin=None):
     """Runs `python SCRIPT` in the folder `cwd`; returns the finished process, its output as text."""
     return subprocess.run(
@@ -75,11 +71,10 @@ def run_here(script, *arguments, stdin=""):
 
     What would end the script with a traceback is raised.
     """
-    modules = {name: sys.modules.pop(name) for name in MODEL_FILES if name in sys.modules}
     stdout, stderr, status = io.StringIO(), io.StringIO(), 0
     with (
         mock.patch.object(sys, "argv", [script, *map(str, arguments)]),
-        mock.patch.object(sys, "path", [str((REPO / script).parent), *sys.path]),
+        mock.patch.object(sys, "path", [*sys.path]),
         mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
         mock.patch.object(nltk.data, "path", []),
         mock.patch.dict(os.environ, ENVIRONMENT),
@@ -92,10 +87,6 @@ def run_here(script, *arguments, stdin=""):
             runpy.run_path(str(REPO / script), run_name="__main__")
         except SystemExit as end:
             status = end.code
-        finally:
-            for name in MODEL_FILES:
-                sys.modules.pop(name, None)
-            sys.modules.update(modules)
     return subprocess.CompletedProcess([script, *arguments], status, stdout.getvalue(), stderr.getvalue())
 
 

@@ -592,7 +592,7 @@ HEADER = "part,trial,options,test options,what it shows\n"
 
 def test_empty_lines_and_quotes_in_the_table(cluster):
     cluster.preprocess()
-    text = f'\ufeff{HEADER}\n,,,,\n1a,mine,"--note \'a, ""b"" 50%\'",,"one, two"\r\n  \n'
+    text = f'\ufeff{HEADER.strip()},,\n\n,,,,\n1a,mine,"--note \'a, ""b"" 50%\'",,"one, two",,,\r\n  \n'
     (cluster.tree / "jobs" / "trials.csv").write_text(text)
     succeed(cluster.submit_all("--trials", "all"))
     assert ' --trial mine --max-time 55 --note a, "b" 50% ALPS' in cluster.run()[1][0]
@@ -607,10 +607,12 @@ def test_empty_lines_and_quotes_in_the_table(cluster):
         (f"{HEADER}1a,all,,,\n", "line 2: 'all' is no name for a trial"),
         (f"{HEADER}1a,,--epochs 2,,\n", "line 2: '' is no name for a trial"),
         (f"{HEADER}1a,x,,,\n1a,x,,,\n", "line 3: part 1a has a trial x already, in line 2"),
+        (f"{HEADER}1a,x,–-epochs 2,,\n", "line 2: column 'options': –-epochs begins with a typographic dash"),
+        (f"{HEADER}1a,x,,--review “fine”,\n", "line 2: column 'test options': “ is a typographic quote"),
         (f"{HEADER}1a,x,,,one, two\n", 'line 2: 6 columns where 5 are expected; a text with commas needs "quotes"'),
-        (f"{HEADER}1a,x,--note 'a,,\n", "line 2: No closing quotation"),
+        (f"{HEADER}1a,x,--note 'a,,\n", "line 2: column 'options': No closing quotation"),
         (f'{HEADER}1a,x,"--note a,,\n', "line 2: unexpected end of data"),
-        (f"{HEADER}1a,x,wide,,\n", "line 2: 'wide' are no options"),
+        (f"{HEADER}1a,x,wide,,\n", "line 2: column 'options': 'wide' are no options"),
         (f"{HEADER}1a,x,,--lengths\u2028 5,\n", "options stand in one line"),
         (f"{HEADER}1b,x,,,\n", "jobs/trials.csv has no trials of part 1a"),
     ],

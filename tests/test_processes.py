@@ -12,7 +12,7 @@ import warnings
 
 import pytest
 import torch
-from conftest import ENVIRONMENT, MODEL_FILES, PARTS, REPO, read_model, refused, run_here, succeed, train, training
+from conftest import ENVIRONMENT, PARTS, REPO, read_model, refused, run_here, succeed, train, training
 from test_resume import same_run, without_times
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -91,8 +91,6 @@ def worker(folder, script, arguments, last):
     os.environ |= ENVIRONMENT
     warnings.simplefilter("error")
     sys.argv = [script, *arguments, *(last if int(rank) == int(os.environ["WORLD_SIZE"]) - 1 else [])]
-    for name in MODEL_FILES:
-        sys.modules.pop(name, None)
     status = 0
     try:
         if script == ONE_STEP:
@@ -187,7 +185,7 @@ def test_the_result_does_not_depend_on_the_number_of_processes(
     alone = succeed(train(part, sample_data, tmp_path / "alone", *options))
     stdout, stderr, statuses = together(count, *training(part, sample_data, tmp_path / "shared", *options))
     assert statuses == [0] * count, stderr
-    assert stderr.splitlines()[0] == f"running {count} processes, each on the CPU, 1 threads"
+    assert stderr.splitlines()[0] == f"running {count} processes, each on the CPU, 1 thread"
     assert without_times(stdout) == without_times(alone.stdout)
     model = PARTS[part][2]
     assert close_weights(tmp_path / "alone" / model, tmp_path / "shared" / model)

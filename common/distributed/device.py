@@ -27,7 +27,7 @@ def choose_device(name):
         )
     several = f"{processes.count()} processes, each " if processes.count() > 1 else ""
     if device_type == "cpu":
-        print(f"running {several}on the CPU, {torch.get_num_threads()} threads", file=sys.stderr)
+        print(f"running {several}on the CPU, {threads()}", file=sys.stderr)
         keep_freed_memory()
         return torch.device("cpu")
     local_rank, local_count, no_of_gpus = 0, 1, torch.cuda.device_count()
@@ -42,6 +42,12 @@ def choose_device(name):
     torch.cuda.set_device(device)
     print(f"running {several}on CUDA: {torch.cuda.get_device_name(device)}", file=sys.stderr)
     return device
+
+
+def threads():
+    """How many threads PyTorch has on the CPU, in words."""
+    number = torch.get_num_threads()
+    return f"{number} thread{'s' if number > 1 else ''}"
 
 
 def keep_freed_memory():

@@ -3,6 +3,7 @@
 Of several processes, all of which torchrun starts, the first tells it for all.
 """
 
+import errno
 import io
 import json
 import os
@@ -11,11 +12,16 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import redirect_stderr
 
 from common.errors import InputError, LostProcessError, RunInterruptedError
+from common.output import LastingStream
 
 # the words of PyTorch, of the C library, and of cuBLAS and cuDNN; known by them, preprocessing need not import PyTorch
 OUT_OF_MEMORY = "out of memory|can't allocate memory|ALLOC(ATION)?_FAILED"
+
+# the terminal, the room on the disk, or the file is
+OUTPUT_GONE = (errno.EIO, errno.ENOSPC, errno.EBADF)
 
 NO_CODE = (
     "this PyTorch has no code for this GPU: install one that was built for it, such as an older one or one for an "
@@ -43,8 +49,17 @@ def run_script(main, memory_advice=TRAINING_ADVICE):
     """Calls `main()` and leaves the process with its status, without a traceback for what the user can mend.
 
     InputError and a lack of memory (told with `memory_advice`) end with status 2, a lost process with 1, Ctrl-C with
-    130, a scheduler's signal to a training with 143, its --max-time with 0, a closed pipe (`script | head`) with 141.
+    130, a scheduler's signal to a training with 143, its --max-time with 0, a closed pipe (`script | head`) with 141,
+    another standard output that cannot be written to with 2.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by >&-: its number must not go to a file that is written
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    with redirect_stderr(LastingStream(sys.stderr)):
+        _run(main, memory_advice)
+
+
+def _run(main, memory_advice):
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? for what it cannot
     try:
@@ -112,6 +127,9 @@ def _explanation(error, memory_advice):
         case BrokenPipeError():
             _be_silent()  # the interpreter would flush standard output once more at exit
             return "standard output was closed", 141
+        case OSError() if error.filename is None and error.errno in OUTPUT_GONE:
+            sys.stdout = io.StringIO()
+            return f"error: cannot write to standard output: {error.strerror}", 2
     return None
 
 
