@@ -51,7 +51,9 @@ def main():
         with autocast:
             return test_pass(model, batches)
 
-    training = Training(options, "BOW.state", model, optimizer, scheduler, train, vocabulary, device)
+    training = Training(
+        options, "BOW.state", model, optimizer, scheduler, train, vocabulary, device, vectors=embeddings
+    )
     for _ in training.epochs():
         model.train()
         tally = training.tally()

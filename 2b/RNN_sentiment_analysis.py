@@ -50,7 +50,9 @@ def main():
         with autocast:
             return test_pass(model, ((embeddings[x], t) for x, t in crops))
 
-    training = Training(options, "rnn.state", model, optimizer, scheduler, train, vocabulary, device)
+    training = Training(
+        options, "rnn.state", model, optimizer, scheduler, train, vocabulary, device, vectors=embeddings
+    )
     for _ in training.epochs():
         model.train()
         tally = training.tally()

@@ -60,11 +60,24 @@ class Training:
 
     The state for `--resume` goes to the file `state_name` in the output folder, after each epoch and when a signal ends
     the run (`common.training.resuming`). `reviews` are the training reviews, in the ids of `vocabulary`; `by_length`
-    gives each batch reviews of like length. InputError for a batch size that does not fit their number or that of the
-    processes, a folder that cannot be written to or that another run uses, and a state that cannot be gone on from.
+    gives each batch reviews of like length; `vectors` are the GloVe vectors that stand for their words, if any.
+    InputError for a batch size that does not fit their number or that of the processes, a folder that cannot be written
+    to or that another run uses, and a state that cannot be gone on from.
     """
 
-    def __init__(self, options, state_name, model, optimizer, scheduler, reviews, vocabulary, device, by_length=False):
+    def __init__(
+        self,
+        options,
+        state_name,
+        model,
+        optimizer,
+        scheduler,
+        reviews,
+        vocabulary,
+        device,
+        by_length=False,
+        vectors=None,
+    ):
         no_of_reviews = len(reviews)
         _check_batch_size(options.batch_size, no_of_reviews)
         make_directory(options.output)
@@ -73,6 +86,7 @@ class Training:
         self.optimizer = optimizer
         self.no_of_reviews = no_of_reviews
         self.lengths = reviews.lengths if by_length else None
+        self.vectors = vectors
         self.device = device
         no_of_batches = math.ceil(no_of_reviews / options.batch_size)
         path = options.output / state_name
@@ -210,11 +224,11 @@ class Training:
 
     def final_test_is_due(self):
         """Whether, with `--validation`, the test reviews are still to be looked at, once, when all epochs are done."""
-        return self.options.validation is not None and "test_loss" not in self._epoch_of_the_model()
+        return self.options.validation is not None and "test_loss" not in self.history[self._epoch_of_the_model()]
 
     def report_final_test(self, figures, perplexity=False):
         """Keeps the figures of the final test with those of the epoch whose weights the model has, and prints them."""
-        self._keep("test", figures, self._epoch_of_the_model())
+        self._keep("test", figures, self.history[self._epoch_of_the_model()])
         print("  ", figures_line(figures, perplexity), flush=True)
         self.state.save(place=None)
 
@@ -247,9 +261,9 @@ class Training:
         return len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
 
     def _epoch_of_the_model(self):
-        """The figures of the epoch whose weights the model has when all are done."""
+        """The number, from 0, of the epoch whose weights the model has when all are done."""
         accuracies = self._accuracies()
-        return self.history[-1 if self.state.best_weights is None else max(accuracies, key=accuracies.get)]
+        return len(self.history) - 1 if self.state.best_weights is None else max(accuracies, key=accuracies.get)
 
     def _is_finished(self):
         if self.state.rows is not None:
@@ -261,8 +275,8 @@ class Training:
     def _write_results(self, finished):
         if processes.rank() > 0:
             return
-        no_of_weights = sum(weight.numel() for weight in self.model.parameters())
-        write_results(self.options, self.device, no_of_weights, self.history, finished)
+        model_epoch = self._epoch_of_the_model()
+        write_results(self.options, self.device, self.model, model_epoch, self.vectors, self.history, finished)
 
     def _check_processes_are_alike(self):
         """InputError where a process has other options or data, or has found another state than the first."""
