@@ -17,6 +17,7 @@ from common.distributed.ending import run_script
 from common.training.checkpoints import load_model
 from common.training.evaluation import test_pass
 from common.training.metrics import figures_line
+from common.training.mistakes import print_mistakes
 from common.training.options import add_review_option, add_reviews_option, parse_testing_options, testing_options
 from common.training.prediction import own_review, own_reviews, print_verdicts, probability_positive, verdict
 
@@ -44,13 +45,21 @@ def main():
             print(verdict(model, bags_of(review)))
         return
 
-    if options.reviews is not None:
-        names, reviews = own_reviews(options.reviews, options.data, vocabulary, device)
+    def probabilities_of(reviews):
+        """The probability that each of the `reviews`, to its end, is positive."""
         with autocast:
-            print_verdicts(names, reviews, lambda known: probability_positive(model, bags_of(known)))
+            return probability_positive(model, bags_of(reviews))
+
+    if options.reviews is not None:
+        names, texts, reviews = own_reviews(options.reviews, options.data, vocabulary, device)
+        print_verdicts(names, texts, reviews, probabilities_of)
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)
+    if options.mistakes is not None:
+        print_mistakes(probabilities_of(test), test.labels, options.data, options.mistakes)
+        return
+
     test_bags = bags_of(test)
     rows_of_batches = batches_in_order(test, options.batch_size)
     batches = ((test_bags.take(rows), test.labels[rows]) for rows in rows_of_batches)

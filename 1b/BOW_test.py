@@ -17,6 +17,7 @@ from common.distributed.ending import run_script
 from common.training.checkpoints import load_model
 from common.training.evaluation import test_pass
 from common.training.metrics import figures_line
+from common.training.mistakes import print_mistakes
 from common.training.options import add_review_option, add_reviews_option, parse_testing_options, testing_options
 from common.training.prediction import own_review, own_reviews, print_verdicts, probability_positive, verdict
 
@@ -45,15 +46,21 @@ def main():
             print(verdict(model, mean_embeddings(review, embeddings)))
         return
 
-    if options.reviews is not None:
-        names, reviews = own_reviews(options.reviews, options.data, vocabulary, device)
+    def probabilities_of(reviews):
+        """The probability that each of the `reviews`, to its end, is positive."""
         with autocast:
-            print_verdicts(
-                names, reviews, lambda known: probability_positive(model, mean_embeddings(known, embeddings))
-            )
+            return probability_positive(model, mean_embeddings(reviews, embeddings))
+
+    if options.reviews is not None:
+        names, texts, reviews = own_reviews(options.reviews, options.data, vocabulary, device)
+        print_verdicts(names, texts, reviews, probabilities_of)
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)
+    if options.mistakes is not None:
+        print_mistakes(probabilities_of(test), test.labels, options.data, options.mistakes)
+        return
+
     x_test = mean_embeddings(test, embeddings)
     rows_of_batches = batches_in_order(test, options.batch_size)
     batches = ((x_test[rows], test.labels[rows]) for rows in rows_of_batches)

@@ -17,6 +17,7 @@ from common.distributed.ending import run_script
 from common.training.checkpoints import load_model
 from common.training.evaluation import test_pass, test_passes
 from common.training.metrics import figures_line
+from common.training.mistakes import print_mistakes
 from common.training.options import (
     add_review_option,
     add_reviews_option,
@@ -62,13 +63,21 @@ def main():
                 print(f"{change:+.4f} {word}")
         return
 
-    if options.reviews is not None:
-        names, reviews = own_reviews(options.reviews, options.data, vocabulary, device)
+    def probabilities_of(reviews):
+        """The probability that each of the `reviews`, to its end, is positive."""
         with autocast:
-            print_verdicts(names, reviews, lambda known: probabilities_of_whole(model, known, options.batch_size))
+            return probabilities_of_whole(model, reviews, options.batch_size)
+
+    if options.reviews is not None:
+        names, texts, reviews = own_reviews(options.reviews, options.data, vocabulary, device)
+        print_verdicts(names, texts, reviews, probabilities_of)
         return
 
     test = load_reviews(options.data, "test", vocabulary, device)
+    if options.mistakes is not None:
+        print_mistakes(probabilities_of(test), test.labels, options.data, options.mistakes)
+        return
+
     if options.whole:
         batches = whole_batches(test, options.batch_size)
         with autocast:

@@ -280,15 +280,22 @@ def table(stdout):
 def test_a_file_of_reviews(part, model_of, sample_data, tmp_path):
     (tmp_path / "reviews.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8-sig")
     rows = table(score(part, model_of, sample_data, "--reviews", tmp_path / "reviews.txt", "--batch-size", 3))
-    assert rows[0] == ["review", "probability", "verdict"]
+    assert rows[0] == ["review", "probability", "verdict", "first words"]
     assert [row[0] for row in rows[1:]] == ["1", "2", "3", "4", "5", "6"]
-    for text, (_, probability, word) in zip(TEXTS, rows[1:], strict=True):
+    for text, (_, probability, word, first_words) in zip(TEXTS, rows[1:], strict=True):
+        assert first_words == " ".join(text.split()[:8])
         if text in TEXTS[2:4]:
             assert (probability, word) == ("", "no known word")
         else:
             alone = score(part, model_of, sample_data, "--review", text).splitlines()[0].split()
             assert float(probability) == pytest.approx(float(alone[0]), abs=2e-4)
             assert word == alone[1]
+
+
+def test_first_words_are_no_formula(model_of, sample_data, tmp_path):
+    (tmp_path / "reviews.txt").write_text('=HYPERLINK("good") film\n- good\n')
+    rows = table(score("1a", model_of, sample_data, "--reviews", tmp_path / "reviews.txt"))
+    assert [row[3] for row in rows[1:]] == ['\'=HYPERLINK("good") film', "'- good"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

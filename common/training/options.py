@@ -278,9 +278,15 @@ def add_review_option(parser):
 
 
 def add_reviews_option(parser):
-    """`--reviews` of the sentiment parts' test scripts."""
+    """`--reviews` and `--mistakes` of the sentiment parts' test scripts."""
     parser.inputs.add_argument(
         "--reviews", type=Path, metavar="FILE", help="score these instead: one a line, or a folder of .txt files"
+    )
+    parser.inputs.add_argument(
+        "--mistakes",
+        type=positive_int,
+        metavar="N",
+        help="test on whole reviews instead; how many of each kind are told right, and the N surest mistakes",
     )
 
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from common.data.batches import Bags, shortest_first, whole_batches
 from common.data.tokenizing import load_punkt, tokenize
 from common.errors import InputError
-from common.files import is_hidden
+from common.files import is_hidden, no_formula
 
 # how phones and word processors write what the reviews of the data set hold as typewriters do
 STRAIGHT = str.maketrans(
@@ -27,6 +27,8 @@ STRAIGHT = str.maketrans(
 # the largest batch of shortened reviews, as large as a training batch of part 2a: larger ones are no faster on a CPU
 ROWS = 200
 TOKENS = 20_000
+
+FIRST_WORDS = 8  # shown beside a verdict
 
 
 def own_tokens(content, where):
@@ -60,7 +62,8 @@ def own_review(text, data, vocabulary, device):
 
 
 def own_reviews(path, data, vocabulary, device):
-    """The user's own reviews in `path`, a file with one a line, or a folder of `.txt` files: their names, `Reviews`.
+    """The user's own reviews in `path`, a file with one a line, or a folder of `.txt` files: their names, their
+    first words, `Reviews`.
 
     The names are the numbers of the lines, from 1, or the files'. InputError where there is nothing to read, and for a
     table, whose other columns are no reviews.
@@ -85,7 +88,8 @@ def own_reviews(path, data, vocabulary, device):
     load_punkt(data)
     pairs = tqdm(zip(contents, places, strict=True), desc="reading", total=len(contents), leave=False, disable=None)
     tokens = [own_tokens(content, place) for content, place in pairs]
-    return list(names), vocabulary.reviews_of(tokens, device)
+    first_words = [" ".join(content.decode("utf-8-sig").split()[:FIRST_WORDS]) for content in contents]
+    return list(names), first_words, vocabulary.reviews_of(tokens, device)
 
 
 def _is_header(line):
@@ -94,7 +98,7 @@ def _is_header(line):
     return bool(cells & {b"review", b"text"}) and bool(cells & {b"sentiment", b"label"})
 
 
-def print_verdicts(names, reviews, probabilities_of):
+def print_verdicts(names, first_words, reviews, probabilities_of):
     """Prints a table for a spreadsheet, a line for each of `own_reviews`.
 
     `probabilities_of` is asked for those that hold a known word, as `Reviews`: it gives their probabilities, a list.
@@ -103,9 +107,10 @@ def print_verdicts(names, reviews, probabilities_of):
     known = torch.tensor(is_known, device=reviews.ids.device).nonzero()[:, 0]
     probabilities = iter(probabilities_of(reviews.take(known)) if len(known) else [])
     table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["review", "probability", "verdict"])
-    for name, has_verdict in zip(names, is_known, strict=True):
-        table.writerow([name, *(_verdict(next(probabilities)) if has_verdict else ("", "no known word"))])
+    table.writerow(["review", "probability", "verdict", "first words"])
+    for name, words, has_verdict in zip(names, first_words, is_known, strict=True):
+        told = _verdict(next(probabilities)) if has_verdict else ("", "no known word")
+        table.writerow([name, *told, no_formula(words)])
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from trials import read_trials as read_table
 
 from common.distributed.ending import run_script
 from common.errors import InputError
-from common.files import REPOSITORY, make_directory, new_file
+from common.files import REPOSITORY, make_directory, new_file, no_formula
 from common.training.options import OptionParser, remark
 
 # part: its title, its train script, and the test accuracy in percent that the handout reports
@@ -419,11 +419,6 @@ def csv_text(rows, runs):
         by_length = {f"accuracy at {length}": accuracy for length, accuracy in run.by_length().items()}
         writer.writerow({column: no_formula(cell) for column, cell in (row | by_length).items()})
     return text.getvalue()
-
-
-def no_formula(cell):
-    """The cell as text to a spreadsheet, which computes what begins with one of four signs."""
-    return f"'{cell}" if re.match(r"[=+@-](?![\d.]+$)", cell) else cell
 
 
 # of the tables to read: column of the sheet and heading
