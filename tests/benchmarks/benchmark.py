@@ -28,8 +28,8 @@ sys.path.insert(1, f"{sys.path[0]}/..")
 import handout
 import numpy as np
 import torch
-import torch.nn as nn
 from made_up_data import make_data, write_glove_lines
+from steps import Plain_language_model, step
 from timing import Row, Side, measure_machine, time_row
 from twins import copy_weights, draw_with, handout_name, load_file
 
@@ -257,18 +257,6 @@ def crops_rows(setting):
 
 
 # ---------------------------------------------------------------------------------------------- training steps
-
-
-def step(model, optimizer, inputs, clip, autocast):
-    """A training step, which is the handout's for both sides: (loss, logits)."""
-    optimizer.zero_grad()
-    with autocast:
-        loss, logits = model(*inputs)
-    loss.backward()
-    if clip:
-        nn.utils.clip_grad_norm_([parameter for group in optimizer.param_groups for parameter in group["params"]], clip)
-    optimizer.step()
-    return loss, logits
 
 
 def hits(logits, targets):
@@ -515,26 +503,8 @@ def generation_rows(setting):
 # ------------------------------------------------------------------------------------------------- other peers
 
 
-class Plain_language_model(nn.Module):
-    """A language model of the same size as PyTorch's word_language_model example builds one: an nn.LSTM of three layers
-    with dropout between and after them, no batch norm, all timesteps at once."""
-
-    def __init__(self):
-        super().__init__()
-        self.drop = nn.Dropout(0.3)
-        self.encoder = nn.Embedding(VOCAB_SIZE, UNITS)
-        self.rnn = nn.LSTM(UNITS, UNITS, 3, dropout=0.3, batch_first=True)
-        self.decoder = nn.Linear(UNITS, VOCAB_SIZE)
-        self.loss = nn.CrossEntropyLoss()
-
-    def forward(self, x):
-        outputs, _ = self.rnn(self.drop(self.encoder(x[:, :-1])))
-        logits = self.decoder(self.drop(outputs))
-        return self.loss(logits.flatten(0, 1), x[:, 1:].flatten()), logits
-
-
 def plain_language_model_row(setting, ours, our_batch, costs):
-    plain = Plain_language_model().to(setting.device)
+    plain = Plain_language_model(VOCAB_SIZE, UNITS).to(setting.device)
     optimizers = torch.optim.Adam(plain.parameters()), make_optimizer(ADAM, ours.parameters())
     inputs = our_batch()[0]
     ours.train()

@@ -17,7 +17,8 @@ sys.path.insert(1, f"{sys.path[0]}/../..")
 sys.path.insert(1, f"{sys.path[0]}/..")
 
 import torch
-from benchmark import ADAM, BATCH, RECURRENT, UNITS, VOCAB_SIZE, step
+from benchmark import ADAM, BATCH, RECURRENT, UNITS, VOCAB_SIZE
+from steps import step
 from timing import seconds_of
 from twins import load_file
 
