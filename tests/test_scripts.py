@@ -23,7 +23,8 @@ from conftest import (
 )
 
 from common.data.reviews import Vocabulary, load_reviews
-from common.distributed.device import cpu_has_bf16
+from common.distributed.device import cpu_has_bf16, cpu_is_fast_in_bf16
+from common.training import loop as training_loop
 
 RNN_PARTS = ["2a", "2b", "3a", "3c"]
 SENTIMENT_PARTS = ["1a", "1b", "2a", "2b", "3c"]
@@ -87,7 +88,9 @@ def test_training_prints_the_handouts_lines(part, trained):
 
 @pytest.mark.parametrize("part", PARTS)
 def test_messages_go_to_standard_error(part, trained, model_of):
-    assert trained[part].stderr == f"running on the CPU, 1 thread\nsaved {model_of(part)}\n"
+    faster = "with --precision bf16 this CPU needs half to two thirds of the time\n"
+    faster = faster if part in RNN_PARTS and cpu_is_fast_in_bf16() else ""
+    assert trained[part].stderr == f"running on the CPU, 1 thread\n{faster}saved {model_of(part)}\n"
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -388,6 +391,20 @@ def test_precision_of_trainings_and_tests(part, after_one_epoch, model_of, sampl
     assert of_bf16[start : start + 2] == last[:2]
     if part not in ("2b", "3c"):  # their 16 units hardly differ
         assert of_fp32[start : start + 2] != last[:2]
+
+
+def test_long_trainings_say_where_bf16_is_faster(sample_data, tmp_path, monkeypatch):
+    """Only in parts with LSTM layers, only where the user has not chosen, and not in a run that cannot change it."""
+
+    def says_so(part, *options, fast=True):
+        monkeypatch.setattr(training_loop, "cpu_is_fast_in_bf16", lambda: fast)
+        return "--precision bf16" in succeed(train(part, sample_data, tmp_path / part, "--epochs", 1, *options)).stderr
+
+    assert says_so("2a")
+    assert not says_so("2a", "--resume")
+    assert not says_so("2a", "--precision", "fp32")
+    assert not says_so("2a", fast=False)
+    assert not says_so("1a")
 
 
 def test_lengths_are_the_handouts_by_default(model_of, sample_data):

@@ -2,11 +2,12 @@
 
     python tests/benchmarks/benchmark.py     # made-up ids with IMDB's lengths and frequencies
     python tests/benchmarks/benchmark.py --device cuda --data preprocessed_data
-    python tests/benchmarks/benchmark.py --parts 2a 3a --precision bf16
+    python tests/benchmarks/benchmark.py --parts 2a 3a --precision fp32 bf16
 
 Before a pair is timed, both sides compute the same from the same weights and inputs, in float32; where they differ, the
-run ends with status 1. They are timed in one `--precision`, by default the scripts', each in a process of its own, with
-the memory settings of its scripts, and their calls take turns: the ratio is the median over the pairs, with its range.
+run ends with status 1. They are timed in the same `--precision`, by default the scripts', each in a process of its own,
+with the memory settings of its scripts, and their calls take turns: the ratio is the median over the pairs, with its
+range.
 The shares are of what the machine itself does in a large matrix product of that precision (of bf16, although LSTMs on
 CUDA have tf32 then) and in a large copy.
 """
@@ -27,8 +28,8 @@ sys.path[:0] = map(str, Path(__file__).resolve().parents[:3])  # this folder, te
 import handout
 import numpy as np
 import torch
-import torch.nn as nn
 from made_up_data import make_data, write_glove_lines
+from steps import Plain_language_model, step
 from timing import Row, Side, measure_machine, time_row
 from twins import copy_weights, draw_with, handout_name, load_file
 
@@ -41,7 +42,7 @@ from common.files import REPOSITORY
 from common.training.evaluation import test_pass
 from common.training.loop import make_optimizer
 from common.training.metrics import Tally, no_of_hits
-from common.training.options import OptionParser, add_device_option, add_precision_option
+from common.training.options import OptionParser, add_device_option
 
 BATCH = 200
 VOCAB_SIZE = 8001  # with the unknown word
@@ -116,19 +117,21 @@ def check_models(part, ours, theirs, our_inputs, their_inputs):
 # ------------------------------------------------------------------------------------------------------- table
 
 HEADER = (
-    "row                                 handout        ours  times (range)          tokens/s  matrix  memory  peak MB"
+    "row                          precision      handout        ours  times (range)          tokens/s  matrix  memory"
+    "  peak MB"
 )
 
 
-def print_row(row, timing, machine):
+def print_row(row, precision, timing, machine):
     times = f"{statistics.median(timing.ratios):.1f} ({min(timing.ratios):.1f}-{max(timing.ratios):.1f})"
     matrix = f"{row.flops / timing.ours / machine.flops:.0%}" if row.flops else "-"
     memory = f"{row.bytes / timing.ours / machine.bytes:.0%}" if row.bytes else "-"
     peak = f"{timing.peak_memory / 1e6:.0f}" if timing.peak_memory else "-"
     theirs, ours = (f"{seconds * 1000:.2f} ms" for seconds in (timing.theirs, timing.ours))
     tokens = f"{row.tokens / timing.ours:,.0f}" if row.tokens else "-"
+    names = f"{row.name:<31} {precision:<6}"
     print(
-        f"{row.name:<30} {theirs:>12} {ours:>11}  {times:<18} {tokens:>11} {matrix:>7} {memory:>7} {peak:>8}",
+        f"{names} {theirs:>12} {ours:>11}  {times:<18} {tokens:>11} {matrix:>7} {memory:>7} {peak:>8}",
         flush=True,
     )
 
@@ -256,18 +259,6 @@ def crops_rows(setting):
 
 
 # ---------------------------------------------------------------------------------------------- training steps
-
-
-def step(model, optimizer, inputs, clip, autocast):
-    """A training step, which is the handout's for both sides: (loss, logits)."""
-    optimizer.zero_grad()
-    with autocast:
-        loss, logits = model(*inputs)
-    loss.backward()
-    if clip:
-        nn.utils.clip_grad_norm_([parameter for group in optimizer.param_groups for parameter in group["params"]], clip)
-    optimizer.step()
-    return loss, logits
 
 
 def hits(logits, targets):
@@ -514,26 +505,8 @@ def generation_rows(setting):
 # ------------------------------------------------------------------------------------------------- other peers
 
 
-class Plain_language_model(nn.Module):
-    """A language model of the same size as PyTorch's word_language_model example builds one: an nn.LSTM of three layers
-    with dropout between and after them, no batch norm, all timesteps at once."""
-
-    def __init__(self):
-        super().__init__()
-        self.drop = nn.Dropout(0.3)
-        self.encoder = nn.Embedding(VOCAB_SIZE, UNITS)
-        self.rnn = nn.LSTM(UNITS, UNITS, 3, dropout=0.3, batch_first=True)
-        self.decoder = nn.Linear(UNITS, VOCAB_SIZE)
-        self.loss = nn.CrossEntropyLoss()
-
-    def forward(self, x):
-        outputs, _ = self.rnn(self.drop(self.encoder(x[:, :-1])))
-        logits = self.decoder(self.drop(outputs))
-        return self.loss(logits.flatten(0, 1), x[:, 1:].flatten()), logits
-
-
 def plain_language_model_row(setting, ours, our_batch, costs):
-    plain = Plain_language_model().to(setting.device)
+    plain = Plain_language_model(VOCAB_SIZE, UNITS).to(setting.device)
     optimizers = torch.optim.Adam(plain.parameters()), make_optimizer(ADAM, ours.parameters())
     inputs = our_batch()[0]
     ours.train()
@@ -600,25 +573,33 @@ def main():
     add_device_option(parser)
     parser.add_argument("--parts", nargs="+", choices=ROWS, default=list(ROWS), metavar="PART", help="which rows")
     parser.add_argument("--data", type=Path, metavar="DIR", help="what preprocess_data.py wrote (default: made up)")
-    add_precision_option(parser)
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=["fp32", "tf32", "bf16"],
+        help="of both sides; of several, one after the other",
+    )
     options = parser.parse_args()
     device = choose_device(options.device)
-    precision = options.precision or ("tf32" if device.type == "cuda" else "fp32")
-    choose_precision(precision, device)  # refuses what the device cannot do
+    precisions = options.precision or ["tf32" if device.type == "cuda" else "fp32"]
+    for precision in precisions:
+        choose_precision(precision, device)  # refuses what the device cannot do
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or make_data(Path(folder), glove=bool({"1b", "2b"} & set(options.parts)))
-        machine = measure_machine(device, precision)
-        note(f"both sides in {precision}: {machine.flops / 1e9:,.0f} GFLOP/s in a matrix product of that precision")
-        note(f"{machine.bytes / 1e9:.1f} GB/s in a copy")
+        machines = {precision: measure_machine(device, precision) for precision in precisions}
+        for precision, machine in machines.items():
+            note(f"{machine.flops / 1e9:,.0f} GFLOP/s in a matrix product in {precision}")
+            note(f"{machine.bytes / 1e9:.1f} GB/s in a copy")
         print(HEADER)
-        setting = Setting(data, options.data is not None, device, precision)
         for part in options.parts:
-            ours = Side("ours", ROWS[part], setting)
-            theirs = Side("theirs", ROWS[part], setting)
-            while row := ours.next_row():
-                theirs.next_row()
-                ours.check()
-                print_row(row, time_row(theirs, ours), machine)
+            for precision, machine in machines.items():
+                setting = Setting(data, options.data is not None, device, precision)
+                ours = Side("ours", ROWS[part], setting)
+                theirs = Side("theirs", ROWS[part], setting)
+                while row := ours.next_row():
+                    theirs.next_row()
+                    ours.check()
+                    print_row(row, precision, time_row(theirs, ours), machine)
 
 
 if __name__ == "__main__":

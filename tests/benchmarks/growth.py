@@ -16,7 +16,8 @@ from pathlib import Path
 sys.path[:0] = map(str, Path(__file__).resolve().parents[:3])  # this folder, tests/, and the folder of common/
 
 import torch
-from benchmark import ADAM, BATCH, RECURRENT, UNITS, VOCAB_SIZE, step
+from benchmark import ADAM, BATCH, RECURRENT, UNITS, VOCAB_SIZE
+from steps import step
 from timing import seconds_of
 from twins import load_file
 
