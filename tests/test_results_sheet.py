@@ -239,6 +239,12 @@ def test_the_handouts_figure_goes_with_the_handouts_settings(results):
     found = rows(results)
     figures = {trial: found["2a", trial]["handout"] for trial in ("mine", "again", "other", "default")}
     assert figures == {"mine": "87.25", "again": "87.25", "other": "", "default": ""}
+    assert found["2a", "default"]["what it shows"] == ""
+
+    shutil.copy(results / "2a" / "trials" / "again" / "run.json", results / "2a")
+    sheet(results, without="matplotlib")
+    row = rows(results)["2a", "default"]
+    assert (row["handout"], row["what it shows"]) == ("87.25", "the handout's settings")
 
 
 def test_a_run_can_be_copied_into_the_courses_sheet(results, sample_data):
