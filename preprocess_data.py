@@ -8,13 +8,13 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # the folder that common/ lies in
 from common.data.download import fetch_glove, fetch_reviews
 from common.data.glove import read_glove
 from common.data.imdb import SPLITS, find_reviews, warn_of_differences
@@ -22,13 +22,14 @@ from common.data.sample import write_sample
 from common.data.tokenizing import load_punkt, tokenize
 from common.distributed.ending import run_script
 from common.errors import InputError, LostProcessError
-from common.files import REPOSITORY, make_directory, new_file, npy_bytes, sole_use
+from common.files import REPOSITORY, make_directory, new_set, npy_bytes, sole_use
 from common.training.options import OptionParser, positive_int
 
 REVIEWS_PER_CHUNK = 200  # what a worker takes at once
 PUNKT_REVIEWS = 5000  # enough to train Punkt on, where it must be trained
 # characters; in the dictionary's array every word takes the memory of the longest, IMDB's of 91
 LONGEST_WORD = 256
+GLOVE_FILES = ("glove_dictionary.npy", "glove_embeddings.npy", "imdb_train_glove.txt", "imdb_test_glove.txt")
 
 
 class Tokens(NamedTuple):
@@ -70,7 +71,8 @@ def preprocess(options):
     vectors = read_vectors(glove) if glove else None
     if imdb:
         corpus = tokenize_corpus(reviews, output, options.workers)
-        write_imdb(output, corpus, {split: labels for split, (_, labels) in reviews.items()})
+        labels = {split: labels for split, (_, labels) in reviews.items()}
+        write_imdb(output, corpus, labels, [review.name() for review in reviews["test"][0]])
     if vectors:
         write_glove(output, corpus, *vectors)
     else:
@@ -143,21 +145,12 @@ def tokenize_corpus(reviews, output, workers):
     start = time.perf_counter()
     word_to_number = {}
     ids, lengths = [], []
-    with (
-        tqdm(total=len(both), desc="tokenizing", unit=" reviews", disable=None) as bar,
-        ProcessPoolExecutor(min(workers, len(chunks)), initializer=start_worker, initargs=(output,)) as pool,
-    ):
-        try:
-            for words, chunk_ids, chunk_lengths in pool.map(tokenize_chunk, chunks):
-                numbers = [word_to_number.setdefault(word, len(word_to_number)) for word in words]
-                ids.append(np.array(numbers, np.int32)[chunk_ids])
-                lengths.append(chunk_lengths)
-                bar.update(len(chunk_lengths))
-        except BrokenProcessPool as error:
-            raise LostProcessError(
-                "a process that tokenizes was killed, as the system does when memory runs out; fewer --workers than "
-                f"{workers} need less"
-            ) from error
+    with tqdm(total=len(both), desc="tokenizing", unit=" reviews", disable=None) as bar:
+        for words, chunk_ids, chunk_lengths in tokenized(chunks, output, workers):
+            numbers = [word_to_number.setdefault(word, len(word_to_number)) for word in words]
+            ids.append(np.array(numbers, np.int32)[chunk_ids])
+            lengths.append(chunk_lengths)
+            bar.update(len(chunk_lengths))
     note(f"{len(both)} reviews tokenized in {time.perf_counter() - start:.0f} s")
     ids, lengths = np.concatenate(ids), np.concatenate(lengths)
     no_of_train_tokens = lengths[: len(train)].sum()
@@ -166,6 +159,28 @@ def tokenize_corpus(reviews, output, workers):
         Tokens(ids[:no_of_train_tokens], lengths[: len(train)]),
         Tokens(ids[no_of_train_tokens:], lengths[len(train) :]),
     )
+
+
+def tokenized(chunks, output, workers):
+    """What `tokenize_chunk` makes of each chunk, in their order, in so many worker processes."""
+    try:
+        try:
+            pool = ProcessPoolExecutor(min(workers, len(chunks)), initializer=start_worker, initargs=(output,))
+            results = pool.map(tokenize_chunk, chunks)
+        # some containers have no semaphores, and a folder for temporary files can have too long a name for a socket
+        except (OSError, NotImplementedError) as error:
+            note(f"worker processes cannot be started here ({error}): this one tokenizes alone, which takes longer")
+            for worker in multiprocessing.active_children():
+                worker.terminate()  # the first ones, which would wait for ever
+            yield from map(tokenize_chunk, chunks)
+        else:
+            with pool:
+                yield from results
+    except BrokenProcessPool as error:
+        raise LostProcessError(
+            "a process that tokenizes was killed, as the system does when memory runs out; fewer --workers than "
+            f"{workers} need less"
+        ) from error
 
 
 def start_worker(output):
@@ -229,42 +244,47 @@ def print_statistics(corpus):
 # ---- tokens to files
 
 
-def write_imdb(output, corpus, labels):
-    """Writes the dictionary, the reviews as ids and the labels; all of them appear at the end, or none does."""
+def write_imdb(output, corpus, labels, test_names):
+    """Writes the dictionary, the reviews as ids, labels and test names; all of them appear at the end, or none does.
+
+    The dictionary is their mark, for every reader needs it first. GloVe's files go: they may be of other reviews.
+    """
     unknown = corpus.test.ids > corpus.no_of_words
-    with ExitStack() as files:
-        write_array(files, output / "imdb_dictionary.npy", np.array(corpus.words[: corpus.no_of_words]))
-        write_tokens(files, output / "imdb_train.txt", corpus.train)
-        write_tokens(files, output / "imdb_test.txt", corpus.test._replace(ids=np.where(unknown, 0, corpus.test.ids)))
+    with new_set(outdated=[output / name for name in GLOVE_FILES]) as new_file:
+        write_tokens(new_file, output / "imdb_train.txt", corpus.train)
+        test = corpus.test._replace(ids=np.where(unknown, 0, corpus.test.ids))
+        write_tokens(new_file, output / "imdb_test.txt", test)
         # the words behind the zeros of imdb_test.txt: GloVe may know them
         words = [corpus.words[number - 1] for number in corpus.test.ids[unknown]]
-        file = files.enter_context(new_file(output / "imdb_test_unknown.txt"))
-        file.write("".join(f"{word}\n" for word in words).encode())
+        with new_file(output / "imdb_test_unknown.txt") as file:
+            file.write("".join(f"{word}\n" for word in words).encode())
+        with new_file(output / "imdb_test_names.txt") as file:
+            file.write("".join(f"{name}\n" for name in test_names).encode())
         for split in SPLITS:
-            write_array(files, output / f"imdb_{split}_labels.npy", labels[split])
-            # GloVe's ids of an earlier run may be of other reviews
-            (output / f"imdb_{split}_glove.txt").unlink(missing_ok=True)
+            write_array(new_file, output / f"imdb_{split}_labels.npy", labels[split])
+        write_array(new_file, output / "imdb_dictionary.npy", np.array(corpus.words[: corpus.no_of_words]))
 
 
-def write_array(files, path, array):
-    files.enter_context(new_file(path)).write(npy_bytes(array))
+def write_array(new_file, path, array):
+    with new_file(path) as file:
+        file.write(npy_bytes(array))
 
 
-def write_tokens(files, path, tokens):
+def write_tokens(new_file, path, tokens):
     """Writes a line of ids, with single spaces between them, for each review."""
-    file = files.enter_context(new_file(path))
     width = len(str(tokens.ids.max()))
     # every id's digits, filled up with zero bytes to one width, and a column for what follows the id
     text_of = np.zeros((tokens.ids.max() + 1, width + 1), np.uint8)
     text_of[:, :width] = np.arange(len(text_of)).astype(f"S{width}").view(np.uint8).reshape(-1, width)
     ends = np.cumsum(tokens.lengths)
-    for first in range(0, len(ends), 1000):
-        last = min(first + 1000, len(ends))
-        start = ends[first] - tokens.lengths[first]
-        text = text_of[tokens.ids[start : ends[last - 1]]]
-        text[:, -1] = ord(" ")
-        text[ends[first:last] - start - 1, -1] = ord("\n")
-        file.write(text[text != 0])
+    with new_file(path) as file:
+        for first in range(0, len(ends), 1000):
+            last = min(first + 1000, len(ends))
+            start = ends[first] - tokens.lengths[first]
+            text = text_of[tokens.ids[start : ends[last - 1]]]
+            text[:, -1] = ord(" ")
+            text[ends[first:last] - start - 1, -1] = ord("\n")
+            file.write(text[text != 0])
 
 
 def read_corpus(output):
@@ -305,14 +325,14 @@ def read_vectors(path):
 
 
 def write_glove(output, corpus, glove_tokens, embeddings):
-    """Writes GloVe's dictionary and vectors, and the reviews once more with GloVe's ids."""
+    """Writes GloVe's vectors, the reviews in GloVe's ids, and GloVe's dictionary, the mark of these files."""
     token_to_id = {token: number for number, token in enumerate(glove_tokens, 1)}
     glove_ids = np.array([0] + [token_to_id.get(word, 0) for word in corpus.words], np.int32)
-    with ExitStack() as files:
-        write_array(files, output / "glove_dictionary.npy", np.array(glove_tokens))
-        write_array(files, output / "glove_embeddings.npy", embeddings)
+    with new_set() as new_file:
+        write_array(new_file, output / "glove_embeddings.npy", embeddings)
         for split, tokens in (("train", corpus.train), ("test", corpus.test)):
-            write_tokens(files, output / f"imdb_{split}_glove.txt", tokens._replace(ids=glove_ids[tokens.ids]))
+            write_tokens(new_file, output / f"imdb_{split}_glove.txt", tokens._replace(ids=glove_ids[tokens.ids]))
+        write_array(new_file, output / "glove_dictionary.npy", np.array(glove_tokens))
 
 
 if __name__ == "__main__":

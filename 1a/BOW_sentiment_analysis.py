@@ -1,8 +1,12 @@
 """Part 1a: trains the bag-of-words model, its embedding included."""
 
 import sys
+from pathlib import Path
 
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that common/ lies in
+from common import import_from
+
+import_from(Path(__file__).resolve().parent)
 
 import torch
 from BOW_model import BOW_model
@@ -11,17 +15,21 @@ from common.data.batches import bags_of, batches_in_order
 from common.data.reviews import Vocabulary, hold_out, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
-from common.training.checkpoints import save_model
 from common.training.evaluation import test_pass
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
 from common.training.options import add_bag_of_words_options, parse_training_options, training_options
 
 
-def main():
+def parse_options(arguments=None):
+    """The options of the command line, or of a list of `arguments`."""
     parser = training_options(__doc__, epochs=6)
     add_bag_of_words_options(parser)
-    options = parse_training_options(parser, __file__)
+    return parse_training_options(parser, __file__, arguments)
+
+
+def main():
+    options = parse_options()
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
@@ -50,36 +58,34 @@ def main():
         with autocast:
             return test_pass(model, batches)
 
-    training = Training(options, "BOW.state", model, optimizer, scheduler, train, vocabulary, device)
-    for _ in training.epochs():
-        model.train()
-        tally = training.tally()
-        sizes = training.of_batches(torch.sum, train_bags.lengths())  # all at once: no batch waits for the device
-        for rows, size in zip(training.batches(), sizes, strict=True):
-            x = train_bags.take(rows, size)
-            t = train.labels[rows]
+    with Training(options, "BOW.model", model, optimizer, scheduler, train, vocabulary, device) as training:
+        for _ in training.epochs():
+            model.train()
+            tally = training.tally()
+            sizes = training.of_batches(torch.sum, train_bags.lengths())  # all at once: no batch waits for the device
+            for rows, size in zip(training.batches(), sizes, strict=True):
+                x = train_bags.take(rows, size)
+                t = train.labels[rows]
 
-            optimizer.zero_grad()
-            with autocast:
-                loss, logits = model(x, t)
-            loss.backward()
-            optimizer.step()
-            scheduler.step()  # sets the next step's learning rate
+                optimizer.zero_grad()
+                with autocast:
+                    loss, logits = model(x, t)
+                loss.backward()
+                optimizer.step()
+                scheduler.step()  # sets the next step's learning rate
 
-            tally.add(loss, no_of_hits(logits, t), len(rows))
-        training.report_training(tally.figures())
+                tally.add(loss, no_of_hits(logits, t), len(rows))
+            training.report_training(tally.figures())
 
-        if training.test_is_due():
-            if options.precise_batch_norm:
-                with autocast, training.precise_batch_norm() as rows:
-                    model(train_bags.take(rows), train.labels[rows])
-            training.report_test(evaluate(tested, tested_bags))
-        training.end_epoch()
-    if training.final_test_is_due():
-        training.report_final_test(evaluate(test, bags_of(test)))
-    training.finish()
-
-    save_model(options.output / "BOW.model", options.part, model, hyperparameters, vocabulary)
+            if training.test_is_due():
+                if options.precise_batch_norm:
+                    with autocast, training.precise_batch_norm() as rows:
+                        model(train_bags.take(rows), train.labels[rows])
+                training.report_test(evaluate(tested, tested_bags))
+            training.end_epoch()
+        if training.final_test_is_due():
+            training.report_final_test(evaluate(test, bags_of(test)))
+        training.finish(hyperparameters)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,10 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that common/ lies in
+from common import import_from
+
+import_from(Path(__file__).resolve().parent)
 
 from BOW_model import BOW_model
 
@@ -18,11 +21,16 @@ from common.training.options import add_review_option, add_reviews_option, parse
 from common.training.prediction import own_review, own_reviews, print_verdicts, probability_positive, verdict
 
 
-def main():
+def parse_options(arguments=None):
+    """The options of the command line, or of a list of `arguments`."""
     parser = testing_options(__doc__, model=Path(__file__).resolve().parent / "BOW.model")
     add_review_option(parser)
     add_reviews_option(parser)
-    options = parse_testing_options(parser)
+    return parse_testing_options(parser, arguments)
+
+
+def main():
+    options = parse_options()
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
 

@@ -1,8 +1,12 @@
 """Part 1b: trains the bag-of-words model on mean GloVe vectors."""
 
 import sys
+from pathlib import Path
 
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that common/ lies in
+from common import import_from
+
+import_from(Path(__file__).resolve().parent)
 
 import torch
 from BOW_model import BOW_model
@@ -11,17 +15,21 @@ from common.data.batches import batches_in_order, mean_embeddings
 from common.data.reviews import Vocabulary, hold_out, load_glove_embeddings, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
-from common.training.checkpoints import save_model
 from common.training.evaluation import test_pass
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
 from common.training.options import add_bag_of_words_options, parse_training_options, training_options
 
 
-def main():
+def parse_options(arguments=None):
+    """The options of the command line, or of a list of `arguments`."""
     parser = training_options(__doc__, epochs=6, vocab_size=None)
     add_bag_of_words_options(parser)
-    options = parse_training_options(parser, __file__)
+    return parse_training_options(parser, __file__, arguments)
+
+
+def main():
+    options = parse_options()
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
@@ -51,37 +59,35 @@ def main():
         with autocast:
             return test_pass(model, batches)
 
-    training = Training(
-        options, "BOW.state", model, optimizer, scheduler, train, vocabulary, device, vectors=embeddings
-    )
-    for _ in training.epochs():
-        model.train()
-        tally = training.tally()
-        for rows in training.batches():
-            x = x_train[rows]
-            t = train.labels[rows]
+    with Training(
+        options, "BOW.model", model, optimizer, scheduler, train, vocabulary, device, vectors=embeddings
+    ) as training:
+        for _ in training.epochs():
+            model.train()
+            tally = training.tally()
+            for rows in training.batches():
+                x = x_train[rows]
+                t = train.labels[rows]
 
-            optimizer.zero_grad()
-            with autocast:
-                loss, logits = model(x, t)
-            loss.backward()
-            optimizer.step()
-            scheduler.step()  # sets the next step's learning rate
+                optimizer.zero_grad()
+                with autocast:
+                    loss, logits = model(x, t)
+                loss.backward()
+                optimizer.step()
+                scheduler.step()  # sets the next step's learning rate
 
-            tally.add(loss, no_of_hits(logits, t), len(rows))
-        training.report_training(tally.figures())
+                tally.add(loss, no_of_hits(logits, t), len(rows))
+            training.report_training(tally.figures())
 
-        if training.test_is_due():
-            if options.precise_batch_norm:
-                with autocast, training.precise_batch_norm() as rows:
-                    model(x_train[rows], train.labels[rows])
-            training.report_test(evaluate(tested, x_tested))
-        training.end_epoch()
-    if training.final_test_is_due():
-        training.report_final_test(evaluate(test, mean_embeddings(test, embeddings)))
-    training.finish()
-
-    save_model(options.output / "BOW.model", options.part, model, hyperparameters, vocabulary)
+            if training.test_is_due():
+                if options.precise_batch_norm:
+                    with autocast, training.precise_batch_norm() as rows:
+                        model(x_train[rows], train.labels[rows])
+                training.report_test(evaluate(tested, x_tested))
+            training.end_epoch()
+        if training.final_test_is_due():
+            training.report_final_test(evaluate(test, mean_embeddings(test, embeddings)))
+        training.finish(hyperparameters)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """Part 2a: trains the recurrent sentiment model on random crops of the reviews."""
 
 import sys
+from pathlib import Path
 
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that common/ lies in
+from common import import_from
+
+import_from(Path(__file__).resolve().parent)
 
 import torch
 from RNN_model import RNN_model
@@ -11,18 +15,22 @@ from common.data.batches import crop_batches, random_crops
 from common.data.reviews import Vocabulary, hold_out, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
-from common.training.checkpoints import save_model
 from common.training.evaluation import test_pass
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
 from common.training.options import add_pool_option, add_sequence_options, parse_training_options, training_options
 
 
-def main():
+def parse_options(arguments=None):
+    """The options of the command line, or of a list of `arguments`."""
     parser = training_options(__doc__, epochs=20)
     add_sequence_options(parser, train_length=100, test_length=200, test_every=3, layers=1)
     add_pool_option(parser)
-    options = parse_training_options(parser, __file__)
+    return parse_training_options(parser, __file__, arguments)
+
+
+def main():
+    options = parse_options()
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
@@ -49,32 +57,30 @@ def main():
         with autocast:
             return test_pass(model, batches)
 
-    training = Training(options, "rnn.state", model, optimizer, scheduler, train, vocabulary, device)
-    for _ in training.epochs():
-        model.train()
-        tally = training.tally()
-        for rows in training.batches():
-            x = random_crops(train, rows, options.train_length, training.generator)
-            t = train.labels[rows]
+    with Training(options, "rnn.model", model, optimizer, scheduler, train, vocabulary, device) as training:
+        for _ in training.epochs():
+            model.train()
+            tally = training.tally()
+            for rows in training.batches():
+                x = random_crops(train, rows, options.train_length, training.generator)
+                t = train.labels[rows]
 
-            optimizer.zero_grad()
-            with autocast:
-                loss, logits = model(x, t)
-            loss.backward()
-            optimizer.step()
-            scheduler.step()  # sets the next step's learning rate
+                optimizer.zero_grad()
+                with autocast:
+                    loss, logits = model(x, t)
+                loss.backward()
+                optimizer.step()
+                scheduler.step()  # sets the next step's learning rate
 
-            tally.add(loss, no_of_hits(logits, t), len(rows))
-        training.report_training(tally.figures())
+                tally.add(loss, no_of_hits(logits, t), len(rows))
+            training.report_training(tally.figures())
 
-        if training.test_is_due():
-            training.report_test(evaluate(validation or test))
-        training.end_epoch()
-    if training.final_test_is_due():
-        training.report_final_test(evaluate(test))
-    training.finish()
-
-    save_model(options.output / "rnn.model", options.part, model, hyperparameters, vocabulary)
+            if training.test_is_due():
+                training.report_test(evaluate(validation or test))
+            training.end_epoch()
+        if training.final_test_is_due():
+            training.report_final_test(evaluate(test))
+        training.finish(hyperparameters)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,10 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that common/ lies in
+from common import import_from
+
+import_from(Path(__file__).resolve().parent)
 
 from RNN_model import RNN_model
 
@@ -31,13 +34,18 @@ from common.training.prediction import (
 )
 
 
-def main():
+def parse_options(arguments=None):
+    """The options of the command line, or of a list of `arguments`."""
     model_file = Path(__file__).resolve().parent / "rnn.model"
     parser = testing_options(__doc__, model=model_file, lengths=list(range(50, 501, 50)))
     add_review_option(parser)
     add_reviews_option(parser)
     add_whole_option(parser)
-    options = parse_testing_options(parser)
+    return parse_testing_options(parser, arguments)
+
+
+def main():
+    options = parse_options()
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
 

@@ -3,7 +3,10 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that common/ lies in
+from common import import_from
+
+import_from(Path(__file__).resolve().parent)
 
 from RNN_language_model import RNN_language_model
 
@@ -18,13 +21,19 @@ from common.training.options import add_review_option, parse_testing_options, te
 from common.training.prediction import own_review
 
 
-def main():
+def parse_options(arguments=None):
+    """The options of the command line, or of a list of `arguments`."""
     model_file = Path(__file__).resolve().parent / "language.model"
     parser = testing_options(__doc__, model=model_file, lengths=list(range(50, 501, 50)))
     add_review_option(parser)
-    options = parse_testing_options(parser)
+    options = parse_testing_options(parser, arguments)
     if min(options.lengths) < 2:
         raise InputError("--lengths: a language model needs crops of 2 tokens or more")
+    return options
+
+
+def main():
+    options = parse_options()
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
 

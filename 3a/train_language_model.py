@@ -1,8 +1,12 @@
 """Part 3a: trains the language model on random crops of all reviews, the unlabelled ones included."""
 
 import sys
+from pathlib import Path
 
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that common/ lies in
+from common import import_from
+
+import_from(Path(__file__).resolve().parent)
 
 import torch
 import torch.nn as nn
@@ -13,25 +17,38 @@ from common.data.reviews import Vocabulary, hold_out, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.errors import InputError
-from common.training.checkpoints import save_model
 from common.training.evaluation import language_test_pass
 from common.training.loop import Training, make_optimizer, make_scheduler
-from common.training.options import add_sequence_options, parse_training_options, positive_float, training_options
+from common.training.options import (
+    add_sequence_options,
+    add_weight_drop_option,
+    parse_training_options,
+    positive_float,
+    training_options,
+)
 
 
-def main():
+def parse_options(arguments=None):
+    """The options of the command line, or of a list of `arguments`."""
     parser = training_options(__doc__, epochs=75, dropout=0.3, lr_drop_epoch=50)
     add_sequence_options(parser, train_length=50, test_length=100, test_every=1, layers=3)
     parser.add_argument("--clip", type=positive_float, default=2.0, metavar="X", help="largest norm of the gradient")
     parser.add_argument("--tied-weights", action="store_true", help="the decoder's weights are the embedding's too")
-    options = parse_training_options(parser, __file__)
+    parser.add_argument("--backwards", action="store_true", help="read each review from its end")
+    add_weight_drop_option(parser)
+    options = parse_training_options(parser, __file__, arguments)
     if min(options.train_length, options.test_length) < 2:
         raise InputError("--train-length and --test-length: a language model needs crops of 2 tokens or more")
+    return options
+
+
+def main():
+    options = parse_options()
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
 
-    vocabulary = Vocabulary.of_options(options)
+    vocabulary = Vocabulary.of_options(options, backwards=options.backwards)
     train = load_reviews(options.data, "train", vocabulary, device, labelled=False)
     train, validation = hold_out(train, options.validation, options.seed)
     test = load_reviews(options.data, "test", vocabulary, device)
@@ -42,6 +59,7 @@ def main():
         "no_of_layers": options.layers,
         "dropout": options.dropout,
         "tied_weights": options.tied_weights,
+        "weight_drop": options.weight_drop,
     }
     model = RNN_language_model(**hyperparameters).to(device)
     optimizer = make_optimizer(options, model.parameters())
@@ -53,34 +71,33 @@ def main():
         with autocast:
             return language_test_pass(model, batches)
 
-    training = Training(options, "language.state", model, optimizer, scheduler, train, vocabulary, device)
-    for _ in training.epochs():
-        model.train()
-        tally = training.tally()
-        for rows in training.batches(tokens=options.train_length):
-            x = random_crops(train, rows, options.train_length, training.generator)
-            t = x[:, 1:]  # each word's target is the next one
+    with Training(options, "language.model", model, optimizer, scheduler, train, vocabulary, device) as training:
+        for _ in training.epochs():
+            model.train()
+            tally = training.tally()
+            for rows in training.batches(tokens=options.train_length):
+                x = random_crops(train, rows, options.train_length, training.generator)
+                t = x[:, 1:]  # each word's target is the next one
 
-            optimizer.zero_grad()
-            with autocast:
-                loss, logits = model(x)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), options.clip)
-            optimizer.step()
-            scheduler.step()  # sets the next step's learning rate
+                optimizer.zero_grad()
+                with autocast:
+                    loss, logits = model(x)
+                loss.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), options.clip)
+                optimizer.step()
+                scheduler.step()  # sets the next step's learning rate
 
-            tally.add(loss, (logits.argmax(dim=2) == t).sum(), t.numel())
-            del logits  # so large that the next forward pass should find their memory free
-        training.report_training(tally.figures(), perplexity=True)
+                tally.add(loss, (logits.argmax(dim=2) == t).sum(), t.numel())
+                del logits  # so large that the next forward pass should find their memory free
+            training.report_training(tally.figures(), perplexity=True)
 
-        if training.test_is_due():
-            training.report_test(evaluate(validation or test), perplexity=True)
-        training.end_epoch()
-    if training.final_test_is_due():
-        training.report_final_test(evaluate(test), perplexity=True)
-    training.finish()
-
-    save_model(options.output / "language.model", options.part, model, hyperparameters, vocabulary)
+            if training.test_is_due():
+                training.report_test(evaluate(validation or test), perplexity=True)
+            training.end_epoch()
+            training.save_model(hyperparameters)  # 3b and 3c can start from it while 3a trains
+        if training.final_test_is_due():
+            training.report_final_test(evaluate(test), perplexity=True)
+        training.finish(hyperparameters)
 
 
 if __name__ == "__main__":

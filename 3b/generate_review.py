@@ -1,26 +1,27 @@
 """Part 3b: generates fake reviews with the language model of part 3a."""
 
+import os
 import sys
 from pathlib import Path
 
-sys.path.insert(1, f"{sys.path[0]}/../3c")
-sys.path.insert(1, f"{sys.path[0]}/../3a")
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that common/ lies in
+from common import import_from
+from common.files import REPOSITORY
+
+import_from(REPOSITORY / "3a")
 
 import torch
 from RNN_language_model import RNN_language_model
-from RNN_model import RNN_model
 
 from common.data.detokenizing import detokenize
 from common.data.reviews import Vocabulary
-from common.data.tokenizing import load_punkt, tokenize
+from common.data.tokenizing import load_punkt
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.errors import InputError
-from common.files import REPOSITORY
 from common.training.checkpoints import load_model
 from common.training.options import parse_testing_options, positive_float, positive_int, testing_options
-from common.training.prediction import verdict
+from common.training.prediction import own_tokens, verdict
 
 
 def sample_words(logits, temperature, generator):
@@ -61,7 +62,8 @@ def generate(model, primes, length, temperature, generator):
     return [review[: len(prime) + length] for review, prime in zip(tokens.tolist(), primes, strict=True)]
 
 
-def main():
+def parse_options(arguments=None):
+    """The options of the command line, or of a list of `arguments`."""
     parser = testing_options(__doc__, model=REPOSITORY / "3a" / "language.model")
     add = parser.add_argument
     add("--prime", action="append", metavar="TEXT", help="how a review begins; repeatable (default: a, i)")
@@ -77,15 +79,27 @@ def main():
     add("--count", type=positive_int, default=1, metavar="N", help="reviews of each prime")
     add("--raw", action="store_true", help="print the tokens as the model sees them, with spaces between")
     add("--score", type=Path, metavar="FILE", help="a model of part 3c, whose verdict comes before each review")
-    options = parse_testing_options(parser)
+    return parse_testing_options(parser, arguments)
+
+
+def main():
+    options = parse_options()
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
 
     model, words = load_model(options.model, "3a", RNN_language_model, "train_language_model.py")
     model.to(device)
     vocabulary = Vocabulary.of_model(options.data, words)
+    if vocabulary.backwards == [True]:
+        raise InputError(f"{options.model} reads reviews backwards, so it cannot go on from their beginning")
 
     if options.score is not None:
+        import_from(REPOSITORY / "3c")
+        try:
+            from RNN_model import RNN_model
+        except ImportError:
+            raise InputError("--score: there is no 3c/RNN_model.py, which the models of part 3c need") from None
+
         sentiment_model, words = load_model(options.score, "3c", RNN_model, "RNN_sentiment_analysis.py")
         sentiment_model.to(device)
         sentiment_vocabulary = Vocabulary.of_model(options.data, words)
@@ -93,7 +107,7 @@ def main():
     load_punkt(options.data)
     primes = []
     for text in options.prime or ["a", "i"]:
-        tokens = tokenize(text)
+        tokens = own_tokens(os.fsencode(text), "--prime")
         if not tokens:
             raise InputError("--prime holds no words")
         primes += [vocabulary.reviews_of([tokens], "cpu").ids.tolist()] * options.count

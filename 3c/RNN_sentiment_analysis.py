@@ -4,7 +4,10 @@ import itertools
 import sys
 from pathlib import Path
 
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that common/ lies in
+from common import import_from
+
+import_from(Path(__file__).resolve().parent)
 
 import torch
 from RNN_model import RNN_model
@@ -15,23 +18,29 @@ from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.errors import InputError
 from common.files import REPOSITORY
-from common.training.checkpoints import load_model_file, save_model
+from common.training.checkpoints import load_model_file
 from common.training.evaluation import test_pass
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
-from common.training.options import add_pool_option, add_sequence_options, parse_training_options, training_options
+from common.training.options import (
+    add_pool_option,
+    add_sequence_options,
+    add_weight_drop_option,
+    parse_training_options,
+    training_options,
+)
 
 LANGUAGE_MODEL = REPOSITORY / "3a" / "language.model"
 # of what is longer, one review in eighty, --whole takes a crop: its memory grows with the length
 LONGEST_REVIEW = 1000
 
 
-def load_language_model(model, hyperparameters, vocabulary, path):
-    """Copies the embedding, the LSTM layers and their batch norms of the language model in `path` to `model`.
+def start_from(language_model, path, model, hyperparameters, vocabulary):
+    """Copies the embedding, the LSTM layers and their batch norms of the `language_model`, read from `path`, to
+    `model`.
 
     InputError where that one has another size, number of layers or vocabulary.
     """
-    language_model = load_model_file(path, "3a", "train_language_model.py")
     for name in ("vocab_size", "no_of_hidden_units", "no_of_layers"):
         theirs, ours = language_model["hyperparameters"][name], hyperparameters[name]
         if theirs != ours:
@@ -63,10 +72,12 @@ def groups_by_layer(model, lr):
     ]
 
 
-def main():
+def parse_options(arguments=None):
+    """The options of the command line, or of a list of `arguments`."""
     parser = training_options(__doc__, epochs=20)
     add_sequence_options(parser, train_length=100, test_length=200, test_every=3, layers=3)
     add_pool_option(parser)
+    add_weight_drop_option(parser)
     parser.add_argument("--language-model", type=Path, default=LANGUAGE_MODEL, metavar="FILE", help="made by part 3a")
     parser.add_argument("--from-scratch", action="store_true", help="start from random weights instead")
     parser.add_argument(
@@ -81,17 +92,26 @@ def main():
         action="store_true",
         help="train and test on whole reviews, those of like length in a batch, with batch norm as in a test",
     )
-    options = parse_training_options(parser, __file__)
+    options = parse_training_options(parser, __file__, arguments)
     for name in ("train_length", "test_length"):
         if options.whole and getattr(options, name) != parser.get_default(name):
             parser.error(f"--{name.replace('_', '-')} goes with crops, --whole has none")
     if options.whole and options.from_scratch:
         parser.error("--whole takes batch norm's figures from a language model, --from-scratch has none")
+    return options
+
+
+def main():
+    options = parse_options()
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
 
-    vocabulary = Vocabulary.of_options(options)
+    language_model, backwards = None, False
+    if not options.from_scratch:
+        language_model = load_model_file(options.language_model, "3a", "train_language_model.py")
+        backwards = language_model["vocabulary"].get("backwards", False)  # reviews are read as it reads them
+    vocabulary = Vocabulary.of_options(options, backwards=backwards)
     train = load_reviews(options.data, "train", vocabulary, device)
     train, validation = hold_out(train, options.validation, options.seed)
     test = load_reviews(options.data, "test", vocabulary, device)
@@ -102,10 +122,11 @@ def main():
         "no_of_layers": options.layers,
         "dropout": options.dropout,
         "pool": options.pool,
+        "weight_drop": options.weight_drop,
     }
     model = RNN_model(**hyperparameters)
-    if not options.from_scratch:
-        load_language_model(model, hyperparameters, vocabulary, options.language_model)
+    if language_model is not None:
+        start_from(language_model, options.language_model, model, hyperparameters, vocabulary)
     model.to(device)
 
     if options.fine_tune == "last":
@@ -127,40 +148,38 @@ def main():
         with autocast:
             return test_pass(model, batches)
 
-    training = Training(
-        options, "rnn.state", model, optimizer, scheduler, train, vocabulary, device, by_length=options.whole
-    )
-    for _ in training.epochs():
-        model.train()
-        crop_lengths = itertools.repeat(options.train_length)
-        if options.whole:
-            model.freeze_batch_norm()  # the last timesteps of a batch have too few reviews to take figures of
-            longest = training.of_batches(torch.max, train.lengths)  # all at once: no batch waits for the device
-            crop_lengths = [min(length, LONGEST_REVIEW) for length in longest]
-        tally = training.tally()
-        for rows, crop_length in zip(training.batches(), crop_lengths, strict=False):
-            x = random_crops(train, rows, crop_length, training.generator)
-            t = train.labels[rows]
-            lengths = train.lengths[rows].clamp(max=crop_length) if options.whole else None  # None: padding counts
+    with Training(
+        options, "rnn.model", model, optimizer, scheduler, train, vocabulary, device, by_length=options.whole
+    ) as training:
+        for _ in training.epochs():
+            model.train()
+            crop_lengths = itertools.repeat(options.train_length)
+            if options.whole:
+                model.freeze_batch_norm()  # the last timesteps of a batch have too few reviews to take figures of
+                longest = training.of_batches(torch.max, train.lengths)  # all at once: no batch waits for the device
+                crop_lengths = [min(length, LONGEST_REVIEW) for length in longest]
+            tally = training.tally()
+            for rows, crop_length in zip(training.batches(), crop_lengths, strict=False):
+                x = random_crops(train, rows, crop_length, training.generator)
+                t = train.labels[rows]
+                lengths = train.lengths[rows].clamp(max=crop_length) if options.whole else None  # None: padding counts
 
-            optimizer.zero_grad()
-            with autocast:
-                loss, logits = model(x, t, lengths)
-            loss.backward()
-            optimizer.step()
-            scheduler.step()  # sets the next step's learning rate
+                optimizer.zero_grad()
+                with autocast:
+                    loss, logits = model(x, t, lengths)
+                loss.backward()
+                optimizer.step()
+                scheduler.step()  # sets the next step's learning rate
 
-            tally.add(loss, no_of_hits(logits, t), len(rows))
-        training.report_training(tally.figures())
+                tally.add(loss, no_of_hits(logits, t), len(rows))
+            training.report_training(tally.figures())
 
-        if training.test_is_due():
-            training.report_test(evaluate(validation or test))
-        training.end_epoch()
-    if training.final_test_is_due():
-        training.report_final_test(evaluate(test))
-    training.finish()
-
-    save_model(options.output / "rnn.model", options.part, model, hyperparameters, vocabulary)
+            if training.test_is_due():
+                training.report_test(evaluate(validation or test))
+            training.end_epoch()
+        if training.final_test_is_due():
+            training.report_final_test(evaluate(test))
+        training.finish(hyperparameters)
 
 
 if __name__ == "__main__":

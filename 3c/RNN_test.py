@@ -1,9 +1,12 @@
-"""Part 3c: tests the sentiment model that started from the language model at several lengths."""
+"""Part 3c: tests the sentiment model that started from the language model, or several together, at several lengths."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that common/ lies in
+from common import import_from
+
+import_from(Path(__file__).resolve().parent)
 
 from RNN_model import RNN_model
 
@@ -11,6 +14,7 @@ from common.data.batches import whole_batches
 from common.data.reviews import Vocabulary, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
+from common.models.average import AverageOfModels
 from common.training.checkpoints import load_model
 from common.training.evaluation import test_pass, test_passes
 from common.training.metrics import figures_line
@@ -31,19 +35,27 @@ from common.training.prediction import (
 )
 
 
-def main():
+def parse_options(arguments=None):
+    """The options of the command line, or of a list of `arguments`."""
     model_file = Path(__file__).resolve().parent / "rnn.model"
-    parser = testing_options(__doc__, model=model_file, lengths=list(range(50, 501, 50)))
+    parser = testing_options(__doc__, model=model_file, lengths=list(range(50, 501, 50)), several_models=True)
     add_review_option(parser)
     add_reviews_option(parser)
     add_whole_option(parser)
-    options = parse_testing_options(parser)
+    return parse_testing_options(parser, arguments)
+
+
+def main():
+    options = parse_options()
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
 
-    model, words = load_model(options.model, "3c", RNN_model, "RNN_sentiment_analysis.py")
+    models, words = zip(
+        *(load_model(path, "3c", RNN_model, "RNN_sentiment_analysis.py") for path in options.model), strict=True
+    )
+    model = models[0] if len(models) == 1 else AverageOfModels(models)
     model.to(device)
-    vocabulary = Vocabulary.of_model(options.data, words)
+    vocabulary = Vocabulary.of_models(options.data, words)
 
     if options.review is not None:
         review = own_review(options.review, options.data, vocabulary, device)

@@ -10,7 +10,7 @@ class LostProcessError(Exception):
 
 
 class RunInterruptedError(Exception):
-    """A signal ended the run; the message says how to go on, `status` is the exit status that tells of the signal."""
+    """A signal or --max-time ended the run; the message says how to go on, `status` is the exit status."""
 
     def __init__(self, message, status):
         super().__init__(message)

@@ -1,222 +1,237 @@
-# What run_all.sh, submit_all.sh and the job files share; they run in the top directory. The settings are set.
+# What run_all.sh, submit_all.sh and the job files share; they run in the top directory. In capitals: the settings that
+# environment.sh describes. In small letters: what set_paths tells of a trial.
 # shellcheck shell=bash
 
-# is_current TARGET SOURCE...: the target is there and no older than any source
-is_current() {
-    local target=$1 source
-    [ -e "$target" ] || return 1
-    shift
-    for source; do
-        [ ! "$source" -nt "$target" ] || return 1
+# set_paths PART TRIAL: sets the trial's `folder`, its files `model`, `state` and `result`, and the part's scripts
+set_paths() {
+    folder=$1
+    [ "$2" = default ] || folder=$1/trials/$2
+    case $1 in
+        1?) model=$folder/BOW.model train_script=$1/BOW_sentiment_analysis.py test_script=$1/BOW_test.py ;;
+        3a) model=$folder/language.model train_script=3a/train_language_model.py test_script=3a/RNN_language_test.py ;;
+        *) model=$folder/rnn.model train_script=$1/RNN_sentiment_analysis.py test_script=$1/RNN_test.py ;;
+    esac
+    state=${model%.model}.state result=$folder/test.txt
+    [ "$1" != 3b ] || result=$folder/reviews.txt
+}
+
+# is_trained: the training has come to its end, whatever the times of its files
+is_trained() {
+    [ -e "$model" ] && grep -q '^ *"finished": true' "$folder/run.json" 2>/dev/null
+}
+
+# is_done PART: nothing of it is left to do; 3a and its test are two jobs
+is_done() {
+    { [ "$1" = 3b ] || is_trained; } && { [ "$1" = 3a ] || [ -e "$result" ]; }
+}
+
+# is_preprocessed GLOVE: the reviews are in DATA whole, and, for a GLOVE that is not empty, in GloVe's ids too
+is_preprocessed() {
+    local name
+    for name in imdb_dictionary.npy imdb_train.txt imdb_test.txt \
+        ${1:+glove_dictionary.npy glove_embeddings.npy imdb_train_glove.txt imdb_test_glove.txt}; do
+        [ -e "$DATA/$name" ] || return 1
     done
 }
 
-# folder PART TRIAL: where the trial's results go
-folder() {
-    if [ "$2" = default ]; then echo "$1"; else echo "$1/trials/$2"; fi
+# trial_of_3a TRIAL: what a trial of 3b or 3c starts from: 3a's trial of the same name, if there is one in the table or
+# in 3a/trials, be it trained or not, else 3a's default
+trial_of_3a() {
+    local own=$1
+    [ -d "3a/trials/$1" ] || cut -d , -f 1,2 "$TABLE" | tr -d '" \r' | grep -xF "3a,$1" >/dev/null || own=default
+    echo "$own"
 }
 
-# keep NAME COMMAND...: shows what the command prints, and keeps it in the file NAME
-keep() {
-    local to=$1
-    shift
-    "$@" | tee "$to.part"
-    mv "$to.part" "$to"
+# language_model TRIAL: its model file
+language_model() (
+    set_paths 3a "$(trial_of_3a "$1")"
+    echo "${LANGUAGE_MODEL:-$model}"
+)
+
+# show COMMAND...: shows it, to be pasted
+show() {
+    printf '%q ' "$@" && echo
 }
 
-# use_sample: sets the table, the trial and the data of the runs on the made-up sample; use_trials [NAMES]: of the others
-# shellcheck disable=SC2034 # those who call it use them
-use_sample() {
-    TABLE=jobs/sample.csv names=sample DATA=preprocessed_data/sample
-}
-# shellcheck disable=SC2034
-use_trials() {
-    TABLE=jobs/trials.csv names=${1:-default}
-}
-
-# is_preprocessed GLOVE: the reviews are in DATA, and, for a GLOVE that is not empty, in GloVe's ids too
-is_preprocessed() {
-    is_current "$DATA/imdb_test_labels.npy" && { [ -z "$1" ] || is_current "$DATA/imdb_test_glove.txt"; }
-}
-
-# language_model TRIAL [JOB]: what a trial of 3b or 3c starts from: 3a's trial of the same name, if its model is there or
-# the JOB that trains it is submitted, else 3a's default
-language_model() {
-    local own
-    own=$(folder 3a "$1")/language.model
-    # the sample's reviews have a dictionary of their own
-    if [ -e "$own" ] || [ -n "${2:-}" ] || [ "$1" = sample ]; then echo "$own"; else echo 3a/language.model; fi
-}
-
-# describe PART: of the part and of TRIAL sets the folder `to`, the files source, state, model and result, each made from
-# those before it, train_script and test_script. LANGUAGE_MODEL is 3c's source, and the only thing that 3b's result is
-# made from
-# shellcheck disable=SC2034 # those who call it use them
-describe() {
-    local name
-    to=$(folder "$1" "$TRIAL") source=$DATA/imdb_train.txt
-    case $1 in
-        1a | 1b) train_script=BOW_sentiment_analysis.py test_script=BOW_test.py name=BOW ;;
-        2a | 2b | 3c) train_script=RNN_sentiment_analysis.py test_script=RNN_test.py name=rnn ;;
-        3a) train_script=train_language_model.py test_script=RNN_language_test.py name=language ;;
-        3b) name=none ;;
-    esac
-    case $1 in
-        1b | 2b) source=$DATA/imdb_train_glove.txt ;;
-        3b | 3c) source=${LANGUAGE_MODEL:=$(language_model "$TRIAL")} ;;
-    esac
-    model=$to/$name.model state=$to/$name.state result=$to/test.txt
-    [ "$1" != 3b ] || model=$source result=$to/reviews.txt
-}
-
-# split TEXT: sets `words` to the words of TEXT; quotes hold together what has spaces: --prime 'i love this movie .'
-split() {
-    local text word
+# run OPTIONS SCRIPT ARGUMENT...: runs the script, in as many processes as LAUNCHER and TORCHRUN start; with DRY_RUN, shows
+# the command. OPTIONS is a text, in which quotes hold together what has spaces: --prime 'i love this movie .'
+run() {
+    local text word words=()
     text=$(xargs printf '%s\n' <<<"$1") || {
         echo "error: a quote is not closed in: $1" >&2
         exit 2
     }
-    words=()
     while IFS= read -r word; do [ -z "$word" ] || words+=("$word"); done <<<"$text"
+    # shellcheck disable=SC2086 # lists of words
+    ${DRY_RUN:+show} $LAUNCHER "$PYTHON" $TORCHRUN "${@:2}" ${words[@]+"${words[@]}"}
 }
 
-# run SCRIPT ARGUMENT...: runs the script, in as many processes as LAUNCHER starts
-run() {
-    # a list of words
-    # shellcheck disable=SC2086
-    $LAUNCHER "$PYTHON" "$@"
+# keep NAME COMMAND...: shows what the command prints, and keeps it in the file NAME
+keep() {
+    [ -z "${DRY_RUN:-}" ] || { "${@:2}"; return; }
+    "${@:2}" | tee "$1.part"
+    mv "$1.part" "$1"
 }
 
-# train PART, test_model PART, generate: run a part's script for TRIAL with the options ARGS or TEST_ARGS, once it is
-# described. A training goes on from its state, unless that is older than what it was trained on
+# train PART TRIAL [OPTION...], test_model, generate TRIAL: run the scripts of a trial whose paths are set; a training that
+# was cut off goes on
 train() {
-    split "$ARGS"
-    ! is_current "$state" "$source" || words=(--resume ${words[@]+"${words[@]}"})
-    [ "$1" != 3c ] || words=(--language-model "$LANGUAGE_MODEL" ${words[@]+"${words[@]}"})
-    run "$1/$train_script" --data "$DATA" ${DEVICE:+--device "$DEVICE"} --trial "$TRIAL" \
-        ${words[@]+"${words[@]}"}
+    [ "$1" != 3c ] || set -- "$@" --language-model "$(language_model "$2")"
+    [ ! -e "$state" ] || set -- "$@" --resume
+    run "$ARGS" "$train_script" --data "$DATA" ${DEVICE:+--device "$DEVICE"} --trial "${@:2}"
 }
 test_model() {
-    split "$TEST_ARGS"
-    run "$1/$test_script" --data "$DATA" ${DEVICE:+--device "$DEVICE"} --model "$model" ${words[@]+"${words[@]}"}
+    run "$TEST_ARGS" "$test_script" --data "$DATA" ${DEVICE:+--device "$DEVICE"} --model "$model"
 }
 generate() {
-    split "$ARGS"
-    run 3b/generate_review.py --data "$DATA" ${DEVICE:+--device "$DEVICE"} --model "$model" \
-        ${words[@]+"${words[@]}"}
+    run "$ARGS" 3b/generate_review.py --data "$DATA" ${DEVICE:+--device "$DEVICE"} --model "$(language_model "$1")"
 }
 
 # ---- with a batch system
 
-# encoded TEXT: without what qsub -v drops or cuts a text at, quotes, backslashes and commas
-encoded() {
-    local text=${1//\%/%25}
-    text=${text//\'/%27} text=${text//\"/%22} text=${text//\\/%5C}
-    echo "${text//,/%2C}"
+# ask COMMAND...: what the batch system answers; nothing if it knows no such job, or there is none here. No answer is not a
+# no: it is asked again
+ask() {
+    local seconds answer
+    command -v "$1" >/dev/null || return 0
+    for seconds in 5 10 20 40 80 ''; do
+        if answer=$("$@" 2>&1); then
+            echo "$answer"
+            return
+        fi
+        case $answer in
+            *'Unknown Job'* | *'Job has finished'* | *'Invalid job id'*) return ;;
+        esac
+        [ -z "$seconds" ] || sleep "$seconds"
+    done
+    echo "error: the batch system does not answer: $*: $answer" >&2
+    return 1
 }
 
-# submission NAME PART DEPENDENCY [COUNT]: sets `command`, which submits the job of a part, or an array of COUNT jobs,
-# once it has the DEPENDENCY, as in afterok:ID, or nothing
-submission() {
-    local file=jobs/$2.pbs time=$WALLTIME
-    [ -n "$time" ] || time=$(sed -n 's/^#PBS -l walltime=//p' "$file")
-    # NODE_KIND and SUBMIT_OPTIONS are lists of words
-    # shellcheck disable=SC2206
+# known_job NAME: the id of the job that was submitted as NAME, if it waits or runs
+known_job() {
+    local id answer
+    id=$(cat "jobs/$1.id" 2>/dev/null) || return 0
+    local question=(qstat -f "$id")
+    [ "$SCHEDULER" != slurm ] || question=(squeue -h -j "$id" -o 'job_state = %i')
+    answer=$(ask "${question[@]}") || return
+    ! grep -q 'job_state = [^CEFX]' <<<"$answer" || echo "$id"
+}
+
+# attributes: what qstat -f, which breaks long lines, says of this job, a line each
+attributes() {
+    ask qstat -f "$JOB" | awk '/^\t/ { sub(/^\t/, ""); printf "%s", $0; next } { printf "\n%s", $0 } END { print "" }'
+}
+
+# seconds_of TIMES: each line's, of [days-][[hours:]minutes:]seconds; nothing for another text
+seconds_of() {
+    awk -F '[-:]' '/^[0-9:-]+$/ {
+        split("1 60 3600 86400", unit, " ")
+        sum = 0
+        for (i = NF; i > 0; i--) sum += $i * unit[NF - i + 1]
+        print sum
+    }' <<<"$1"
+}
+
+# encoded TEXT: without what qsub -v drops or cuts a text at, quotes, backslashes and commas
+encoded() {
+    sed "s/%/%25/g; s/'/%27/g; s/\"/%22/g; s/\\\\/%5C/g; s/,/%2C/g" <<<"$1"
+}
+
+# build_command NAME PART DEPENDENCY [COUNT]: sets `command`, which submits the job of a part as NAME, or an array of COUNT
+# jobs, to run after the DEPENDENCY, as in afterok:ID, or nothing, and its `walltime`. RESOURCES: for PBS, in the settings' place
+build_command() {
+    walltime=${WALLTIME:-$(sed -n 's/^#PBS -l walltime=//p' "jobs/$2.pbs")}
+    [ "$2" != 3b ] || local NODES=1 # it is one process
+    local range=${4:+1-$4${AT_ONCE:+%$AT_ONCE}} resources
+    # shellcheck disable=SC2153,SC2206 # NODE_KIND and SUBMIT_OPTIONS are lists of words
     if [ "$SCHEDULER" = slurm ]; then
         # what the file asks for in #PBS lines is Blue Waters'
         command=(sbatch --parsable --ignore-pbs --requeue --kill-on-invalid-dep=yes --mail-type="END,FAIL"
             --job-name="imdb-$1" --output="jobs/$1.out" --error="jobs/$1.err" --open-mode=append
-            --nodes="$NODES" $NODE_KIND --time="$time" ${3:+--dependency="$3"} ${4:+--array="1-$4"}
-            ${QUEUE:+--partition="$QUEUE"} ${ACCOUNT:+--account="$ACCOUNT"} $SUBMIT_OPTIONS "$file")
+            --nodes="$NODES" $NODE_KIND --time="$walltime" ${3:+--dependency="$3"} ${range:+--array="$range"}
+            ${QUEUE:+--partition="$QUEUE"} ${QOS:+--qos="$QOS"} ${ACCOUNT:+--account="$ACCOUNT"}
+            ${MEMORY:+--mem="$MEMORY"} $SUBMIT_OPTIONS "jobs/$2.pbs")
         return
     fi
-    command=(qsub -N "$(printf %.15s "imdb-$1")" -o "jobs/$1.out" -e "jobs/$1.err")
+    command=(qsub -N "$(printf %.15s "imdb-$1")" -o "jobs/$1.out" -e "jobs/$1.err" -W "umask=$(umask)")
     if [ "$SCHEDULER" = torque ]; then
-        command+=(-l "${RESOURCES:-nodes=$NODES:$NODE_KIND}" ${4:+-t "1-$4"})
+        resources="nodes=$NODES:$NODE_KIND ${MEMORY:+mem=$MEMORY} ${QOS:+qos=$QOS}"
+        command+=(${range:+-t "$range"})
     else
-        command+=(-C '#NONE' -S /bin/bash -m ae -l "${RESOURCES:-select=$NODES:$NODE_KIND}" ${4:+-J "1-$4"})
+        # -k doe: what a job prints is in its files at once; scatter: two chunks are two nodes
+        resources="select=$NODES:$NODE_KIND${MEMORY:+:mem=$MEMORY} place=scatter"
+        command+=(-C '#NONE' -S /bin/bash -m ae -k doe ${range:+-J "$range"})
     fi
+    for resources in ${RESOURCES:-$resources walltime=$walltime}; do command+=(-l "$resources"); done
     # shellcheck disable=SC2206
-    command+=(-l "walltime=$time" ${3:+-W "depend=$3"} ${QUEUE:+-q "$QUEUE"} ${ACCOUNT:+-A "$ACCOUNT"} $SUBMIT_OPTIONS
-        -v "$SETTINGS" "$file")
+    command+=(${3:+-W "depend=$3"} ${QUEUE:+-q "$QUEUE"} ${ACCOUNT:+-A "$ACCOUNT"} $SUBMIT_OPTIONS
+        -v "$SETTINGS$(compgen -e | awk -v names="^($PASS)\$" '$0 ~ names { printf ",%s", $0 }')" "jobs/$2.pbs")
 }
 
-# job_of NAME: the id of the job that was submitted as NAME, if it waits or runs
-job_of() {
-    local id
-    id=$(cat "jobs/$1.id" 2>/dev/null) || return 0
-    if [ "$SCHEDULER" = slurm ]; then
-        [ -z "$(squeue -h -j "$id" 2>/dev/null)" ] || echo "$id"
-    elif qstat -f "$id" 2>/dev/null | grep -q 'job_state = [^CEFX]'; then
-        echo "$id"
-    fi
-}
-
-# attribute NAME: what qstat -f, which breaks long lines, says of this job
-attribute() {
-    qstat -f "$PBS_JOBID" | awk '/^\t/ { sub(/^\t/, ""); printf "%s", $0; next } { printf "\n%s", $0 } END { print "" }' |
-        sed -n "s/^ *$1 = //p"
-}
-
-# time_left: the walltime that is left to this job, which begins, as [days-][[hours:]minutes:]seconds, if that can be seen
-time_left() {
-    if [ "$SCHEDULER" = slurm ] && command -v squeue >/dev/null; then
-        squeue -h -j "$SLURM_JOB_ID" -o %L
-    elif [ "$SCHEDULER" != slurm ] && command -v qstat >/dev/null; then
-        attribute Resource_List.walltime
-    fi
-}
+# ---- in a job
 
 # run_job PART: what the job of a part does
 run_job() {
     local part=$1 index=${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-${SLURM_ARRAY_TASK_ID:-}}} line
-    if [ -n "$index" ]; then # the index-th of TRIALS, as it stands in the table
-        # shellcheck disable=SC2153 # not TRIAL
-        line=$("$PYTHON" jobs/trials.py "$TABLE" "$(cut -d : -f "$index" <<<"$TRIALS")" "$part")
+    trap end_job EXIT
+    [ "$part" != preprocess ] || { run "$ARGS" preprocess_data.py --output "$DATA"; return; }
+    if [ -n "$TRIALS" ]; then # one of them, as it stands in the table
+        line=$("$PYTHON" jobs/trials.py "$TABLE" "$(cut -d : -f "${index:-1}" <<<"$TRIALS")" "$part")
         IFS=$'\x1f' read -r _ TRIAL ARGS TEST_ARGS <<<"$line"
-        exec >>"jobs/$part-$TRIAL.out" 2>>"jobs/$part-$TRIAL.err"
+        [ -z "$index" ] || exec >>"jobs/$part-$TRIAL.out" 2>>"jobs/$part-$TRIAL.err"
     fi
-    describe "$part"
-    mkdir -p "$to"
-    if [ "$part" = 3b ]; then
-        keep "$result" generate
-        return
-    fi
+    set_paths "$part" "$TRIAL"
+    mkdir -p "$folder"
+    [ "$part" != 3b ] || { keep "$result" generate "$TRIAL"; return; }
     [[ $STEPS != *train* ]] || train_in_time "$part"
-    [[ $STEPS != *test* ]] || keep "$result" test_model "$part"
+    [[ $STEPS != *test* ]] || keep "$result" test_model
 }
 
-# train_in_time PART: trains until STOP_BEFORE seconds before the walltime ends. Then the training, which saves its state,
-# is stopped, and the job submitted once more, and what waits for it waits for the new one
+# end_job: a job that Slurm is about to preempt, and that has ended meanwhile, would count as one that failed; and PBS does
+# not end what a torchrun that was killed has left, since it is in sessions of its own
+end_job() {
+    local status=$? own process
+    if [ $status -ne 0 ] && [ "$SCHEDULER" = slurm ] && squeue -h -j "$JOB" -O PreemptTime | grep '^[0-9]' >/dev/null; then
+        echo "preempted: job $JOB goes on when it is started again" >&2
+        scontrol requeue "$JOB"
+        exit 0
+    elif [ -n "${PBS_JOBID:-}" ]; then
+        own=$(ps -o sid= -p $$)
+        grep -lszxF "PBS_JOBID=$PBS_JOBID" /proc/[0-9]*/environ | cut -d / -f 3 | while read -r process; do
+            [ "$(ps -o sid= -p "$process")" = "$own" ] || kill "$process" 2>/dev/null
+        done || true
+    fi
+}
+
+# train_in_time PART: trains until STOP_BEFORE seconds before the walltime ends. If the training has not come to its end
+# then, the job is submitted once more, and what waits for it waits for the new one
 train_in_time() {
-    local left seconds begin status=0
-    left=$(time_left)
-    seconds=$(awk -F '[-:]' -v before="$STOP_BEFORE" '/^[0-9:-]+$/ {
-        split("1 60 3600 86400", unit, " ")
-        for (i = NF; i > 0; i--) sum += $i * unit[NF - i + 1]
-        print sum - before
-    }' <<<"$left")
+    local left seconds minutes=''
+    if is_trained; then
+        echo "$model is trained already: remove $folder/run.json and $state to have it trained anew" >&2
+        return
+    elif [ "$SCHEDULER" = slurm ]; then
+        left=$(ask squeue -h -j "$JOB" -o %L) || left=''
+    else
+        left=$(attributes | sed -n 's/^ *Resource_List.walltime = //p') || left='' # it has just begun
+    fi
+    seconds=$(seconds_of "$left")
     if [ -z "$seconds" ]; then
         echo "there is no telling here when the walltime ends: submit this job once more if it is too short" >&2
-        train "$1"
-        return
-    elif [ "$seconds" -le 0 ]; then
-        echo "error: the walltime $left leaves nothing before the last STOP_BEFORE=$STOP_BEFORE seconds" >&2
+    elif minutes=$(((seconds - STOP_BEFORE) / 60)) && [ "$minutes" -lt 1 ]; then
+        echo "error: the walltime $left leaves not a minute before the last STOP_BEFORE=$STOP_BEFORE seconds" >&2
         exit 2
     fi
-    begin=$(date +%s)
-    # SIGUSR1: at a SIGTERM srun kills its processes at once
-    LAUNCHER="timeout --signal=USR1 $seconds $LAUNCHER" train "$1" || status=$?
-    [ $status -eq 124 ] || return $status # else the time was up
-    if [ ! -e "$state" ] || [ "$(stat -c %Y "$state")" -lt "$begin" ]; then
-        echo "error: no state was saved before the walltime ended; give more with WALLTIME=HH:MM:SS" >&2
-        exit 1
+    train "$1" "$TRIAL" ${minutes:+--max-time "$minutes"}
+    if is_trained; then
+        return
     elif [ "${SLURM_RESTART_COUNT:-0}" -ge "$MORE_JOBS" ]; then
         echo "error: the training is not done, and MORE_JOBS is used up; submitted once more it goes on" >&2
         exit 1
     elif [ "$SCHEDULER" = slurm ]; then
-        echo "not done yet: it goes on when job $SLURM_JOB_ID is started again"
-        scontrol requeue "$SLURM_JOB_ID"
+        echo "not done yet: it goes on when job $JOB is started again"
+        ask scontrol requeue "$JOB"
     else
         submit_successor "$1"
     fi
@@ -225,23 +240,20 @@ train_in_time() {
 
 # submit_successor PART: of this PBS job, with what it was given, by whomever it was submitted
 submit_successor() {
-    local kind name=$1-$TRIAL next command job
-    MORE_JOBS=$((MORE_JOBS - 1)) WALLTIME=$(attribute Resource_List.walltime) ACCOUNT=$(attribute Account_Name)
-    : "${QUEUE:=${PBS_O_QUEUE:-}}"
-    for kind in nodes select; do
-        RESOURCES=$(attribute "Resource_List.$kind")
-        [ -z "$RESOURCES" ] || break
-    done
-    RESOURCES=$kind=$RESOURCES SETTINGS=$SETTINGS,TRIAL,ARGS,TEST_ARGS,MORE_JOBS
+    local name=$1-$TRIAL told next command job
+    told=$(attributes)
+    RESOURCES=$(sed -n 's/^ *Resource_List\.\(nodes\|select\|place\|walltime\) = /\1=/p' <<<"$told")
+    ACCOUNT=$(sed -n 's/^ *Account_Name = //p' <<<"$told") QUEUE=${QUEUE:-${PBS_O_QUEUE:-}}
     ARGS=$(encoded "$ARGS") TEST_ARGS=$(encoded "$TEST_ARGS")
-    export TRIAL ARGS TEST_ARGS MORE_JOBS
+    export TRIAL TRIALS='' ARGS TEST_ARGS MORE_JOBS=$((MORE_JOBS - 1))
+    SETTINGS=$SETTINGS,TRIAL,TRIALS,ARGS,TEST_ARGS,MORE_JOBS
     # a job of an array cannot be waited for alone
-    submission "$name.$MORE_JOBS" "$1" "afterany:${PBS_JOBID/\[*\]/[]}"
-    next=$("${command[@]}")
+    build_command "$name+$MORE_JOBS" "$1" "afterany:${JOB/\[*\]/[]}"
+    next=$(ask "${command[@]}" | tail -n 1)
     echo "$next" >"jobs/$name.id"
     echo "not done yet: $next goes on"
     # "beforeok:ID@SERVER:ID@SERVER,…"
-    for job in $(attribute depend | sed -n 's/.*beforeok:\([^,]*\).*/\1/p' | tr : '\n' | cut -d @ -f 1); do
-        qalter -W depend=afterok:"$next" "$job"
+    for job in $(sed -n 's/^ *depend = .*beforeok:\([^,]*\).*/\1/p' <<<"$told" | tr : '\n' | cut -d @ -f 1); do
+        ask qalter -W depend=afterok:"$next" "$job"
     done
 }

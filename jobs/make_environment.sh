@@ -2,19 +2,29 @@
 # Makes the Python environment .venv and installs the packages of a requirements file into it, once.
 # usage: make_environment.sh REQUIREMENTS_FILE      (PYTHON=python3.12 chooses another Python, 3.11 or later)
 set -euo pipefail
-requirements=$(realpath "${1:?usage: make_environment.sh REQUIREMENTS_FILE}")
-cd "$(dirname "$0")/.."
+[ -f "${1:-}" ] || {
+    echo "error: there is no file '${1:-}'; usage: make_environment.sh REQUIREMENTS_FILE" >&2
+    exit 2
+}
+requirements=$(realpath -- "$1")
+CDPATH='' cd -- "$(dirname -- "$0")/.."
+
+# has MODULE...: the environment's Python runs and has them, which a marker alone does not tell
+has() {
+    .venv/bin/python -c 'import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, sys.argv[1:])))' "$@" 2>/dev/null
+}
 
 installed=.venv/installed-$(cksum <"$requirements" | cut -d ' ' -f 1)-$(cksum <requirements.txt | cut -d ' ' -f 1)
-[ -e "$installed" ] && exit 0
+! { [ -e "$installed" ] && has torch numpy nltk; } || exit 0
 
 echo "installing $requirements into .venv" >&2
-if [ ! -x .venv/bin/python ]; then
+if ! has pip; then
     python=${PYTHON:-python3}
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
         echo "error: $python is not Python 3.11 or later; name another one, as in PYTHON=python3.12" >&2
         exit 2
     }
+    rm -rf .venv # what there is of it is broken
     "$python" -m venv .venv
 fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements" >&2

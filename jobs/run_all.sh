@@ -4,95 +4,102 @@
 #   bash jobs/run_all.sh                             the made-up sample, small enough for a CPU: some minutes
 #   bash jobs/run_all.sh --imdb DIR --glove FILE     the real data, the handout's settings: a day or two on a CPU
 #   … --trials all, or --trials default,overfits     the trials of jobs/trials.csv, too
+#   … --dry-run                                      only shows the commands that would be run
 #
 # What is done already is not done again, and a training that was cut off goes on. The sample's models go to
 # PART/trials/sample, the real ones to PART, where the test scripts look for them. Without --glove, 1b and 2b are
 # left out.
 set -euo pipefail
-here=$PWD
-cd "$(dirname "$0")/.."
 
 usage() {
-    echo "error: $1; usage: bash jobs/run_all.sh [--imdb DIR [--glove FILE] [--trials all|NAME,…]]" >&2
+    echo "error: $1; usage: bash jobs/run_all.sh [--dry-run] [--imdb DIR [--glove FILE] [--trials all|NAME,…]]" >&2
     exit 2
 }
 
-imdb='' glove='' names=''
+DRY_RUN='' imdb='' glove='' names=''
 while [ $# -gt 0 ]; do
-    [ $# -ge 2 ] || usage "$1 needs a value"
+    [[ ! $1 =~ ^--(imdb|glove|trials)$ || $# -ge 2 ]] || usage "$1 needs a value"
     case $1 in
-        --imdb) imdb=$(cd "$here" && realpath -- "$2") ;;
-        --glove) glove=$(cd "$here" && realpath -- "$2") ;;
-        --trials) names=$2 ;;
+        -h | --help) exec sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" ;;
+        --dry-run) DRY_RUN=1 ;;
+        --imdb) imdb=$(realpath -m -- "$2") && shift ;;
+        --glove) glove=$(realpath -m -- "$2") && shift ;;
+        --trials) names=$2 && shift ;;
         *) usage "unknown option $1" ;;
     esac
-    shift 2
+    shift
+done
+for path in "$imdb" "$glove"; do
+    [ -z "$path" ] || [ -e "$path" ] || usage "there is no $path"
 done
 [ -n "$imdb" ] || [ -z "$glove$names" ] || usage "--glove and --trials go with --imdb"
 
-bash jobs/make_environment.sh requirements.txt
+CDPATH='' cd -- "$(dirname -- "$0")/.."
+[ -n "$DRY_RUN" ] || bash jobs/make_environment.sh requirements.txt
 
 . jobs/functions.sh
-PYTHON=$PWD/.venv/bin/python LAUNCHER='' DEVICE='' DATA=preprocessed_data
+PYTHON=.venv/bin/python LAUNCHER='' TORCHRUN='' DEVICE='' LANGUAGE_MODEL=''
+[ -x $PYTHON ] || usage "there is no $PYTHON yet, make it with  bash jobs/make_environment.sh requirements.txt"
 if [ -n "$imdb" ]; then
-    use_trials "$names"
+    TABLE=jobs/trials.csv DATA=preprocessed_data names=${names:-default}
     preprocess=(--imdb "$imdb" ${glove:+--glove "$glove"})
 else
-    use_sample
-    preprocess=(--sample)
-    glove=sample
+    TABLE=jobs/sample.csv DATA=preprocessed_data/sample names=sample
+    preprocess=(--sample) glove=sample
 fi
 lines=$("$PYTHON" jobs/trials.py "$TABLE" "$names")
-
-# record NAME SOURCE COMMAND...: does what `keep` does, unless the file NAME is current; then shows it
-record() {
-    if is_current "$1" "$2"; then
-        cat "$1"
-    else
-        keep "$1" "${@:3}"
-    fi
-}
 
 if is_preprocessed "$glove"; then
     echo "== preprocessing: done already"
 else
     echo "== preprocessing"
-    run preprocess_data.py "${preprocess[@]}" --output "$DATA"
+    run '' preprocess_data.py "${preprocess[@]}" --output "$DATA"
 fi
 
 while IFS=$'\x1f' read -r part TRIAL ARGS TEST_ARGS <&3; do
     [[ $part != [12]b || -n $glove ]] || continue
-    LANGUAGE_MODEL=''
-    describe "$part"
+    set_paths "$part" "$TRIAL"
     title=$part
     case $TRIAL in default | sample) ;; *) title="$part $TRIAL" ;; esac
-    mkdir -p "$to"
+    [ -n "$DRY_RUN" ] || mkdir -p "$folder"
     if [ "$part" = 3b ]; then
-        echo "== $title: generate_review.py"
-        record "$result" "$source" generate
-        continue
-    elif is_current "$model" "$source"; then
-        echo "== $title: trained already"
+        script=3b/generate_review.py step=(generate "$TRIAL")
     else
-        echo "== $title: $train_script"
-        train "$part"
+        script=$test_script step=(test_model)
+        if is_trained; then
+            echo "== $title: trained already"
+        else
+            echo "== $title: ${train_script##*/}"
+            [ -n "$DRY_RUN" ] || rm -f "$result" # of what was trained before
+            train "$part" "$TRIAL"
+        fi
     fi
-    echo "== $title: $test_script"
-    record "$result" "$model" test_model "$part"
+    echo "== $title: ${script##*/}"
+    if [ -e "$result" ]; then
+        cat "$result"
+    else
+        keep "$result" "${step[@]}"
+    fi
 done 3<<<"$lines"
 
+[ -z "$DRY_RUN" ] || exit 0
 echo
 echo "part  trial             test accuracy"
 while IFS=$'\x1f' read -r part trial _; do
-    [ -e "$(folder "$part" "$trial")/test.txt" ] || continue
+    set_paths "$part" "$trial"
+    [ -e "$folder/test.txt" ] || continue
+    # 3a's is that at its own test length: longer ones are ever more padding, which is easily foretold
+    own=$(sed -n 's/^ *"test_length": \([0-9]*\).*/\1/p' "$folder/run.json")
     # a line is [length] accuracy loss seconds, and perplexity for 3a
-    awk -v part="$part" -v trial="$trial" '
+    awk -v part="$part" -v trial="$trial" -v own="$own" '
         { length_of = NF > 3 ? $1 : 0; accuracy = NF > 3 ? $2 : $1 }
-        accuracy > best || NR == 1 { best = accuracy; best_length = length_of; perplexity = NF > 4 ? $5 : 0 }
+        part == "3a" ? length_of == own : accuracy > best { best = accuracy; best_length = length_of; perplexity = $5 }
         END {
-            printf "%s    %-16s  %s %%", part, trial, best
+            printf "%s    %-16s  ", part, trial
+            if (best == "") { print "not tested at length " own; exit }
+            printf "%s %%", best
             if (best_length) printf "   at length %d", best_length
             if (perplexity) printf " (of the words), perplexity %s", perplexity
             print ""
-        }' "$(folder "$part" "$trial")/test.txt"
+        }' "$folder/test.txt"
 done <<<"$lines"

@@ -13,25 +13,24 @@
 # Prints each job's id, and keeps it in jobs/NAME.id. What is done, or waits or runs already, is not submitted, and a
 # training that was cut off goes on. --dry-run prints the commands instead.
 set -euo pipefail
-here=$PWD
-cd "$(dirname "$0")/.."
 
-usage() {
-    echo "error: $1; usage: bash jobs/submit_all.sh [--dry-run] [--sample | --imdb DIR [--glove FILE]]" \
-        "[--trials all|NAME,…] [PART…]" >&2
+fail() {
+    echo "error: $1" >&2
     exit 2
+}
+usage() {
+    fail "$1; usage: bash jobs/submit_all.sh [--dry-run] [--sample | --imdb DIR [--glove FILE]] [--trials all|NAME,…] [PART…]"
 }
 
 dry_run='' sample='' imdb='' glove='' names='' parts=''
 while [ $# -gt 0 ]; do
+    [[ ! $1 =~ ^--(imdb|glove|trials)$ || $# -ge 2 ]] || usage "$1 needs a value"
     case $1 in
-        --imdb | --glove | --trials) [ $# -ge 2 ] || usage "$1 needs a value" ;;
-    esac
-    case $1 in
+        -h | --help) exec sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" ;;
         --dry-run) dry_run=1 ;;
         --sample) sample=1 ;;
-        --imdb) imdb=$(cd "$here" && realpath -m -- "$2") && shift ;;
-        --glove) glove=$(cd "$here" && realpath -m -- "$2") && shift ;;
+        --imdb) imdb=$(realpath -m -- "$2") && shift ;;
+        --glove) glove=$(realpath -m -- "$2") && shift ;;
         --trials) names=$2 && shift ;;
         1a | 1b | 2a | 2b | 3a | 3b | 3c) parts="$parts $1" ;;
         *) usage "$1 is no option and no part" ;;
@@ -44,63 +43,65 @@ done
 [ -z "$glove" ] || [ -n "$imdb" ] || usage "--glove goes with --imdb"
 [ -z "$sample" ] || [ -z "$imdb$names" ] || usage "--sample goes with neither --imdb nor --trials"
 
-. jobs/functions.sh
-if [ -n "$sample" ]; then
-    use_sample
-    export DATA
-    preprocess=--sample
-else
-    use_trials "$names"
-    # words, in quotes as ARGS may have them
-    preprocess=$([ -z "$imdb" ] || printf -- '--imdb %q' "$imdb")$([ -z "$glove" ] || printf -- ' --glove %q' "$glove")
-fi
-given_model=${LANGUAGE_MODEL:-}
-export TABLE TRIALS='' TRIAL=default ARGS='' TEST_ARGS='' LANGUAGE_MODEL='' STEPS='train test'
+CDPATH='' cd -- "$(dirname -- "$0")/.."
+unset PBS_JOBID PBS_NODEFILE "${!SLURM_JOB@}" # it may be called in an interactive job
+export TABLE=jobs/trials.csv TRIALS='' ARGS='' TEST_ARGS='' STEPS='train test'
+names=${names:-default}
+[ -z "$sample" ] || export TABLE=jobs/sample.csv DATA=preprocessed_data/sample names=sample
 . jobs/environment.sh
+. jobs/functions.sh
 submits="qsub"
 [ "$SCHEDULER" != slurm ] || submits=sbatch
-[ -n "$dry_run" ] || command -v $submits >/dev/null || {
-    echo "error: there is no $submits here; log in to the cluster, set SCHEDULER (jobs/environment.sh), or see with" \
-        "--dry-run what would be submitted" >&2
-    exit 2
-}
-[ -x "$(command -v "$PYTHON")" ] || {
-    echo "error: there is no $PYTHON: make it with  bash jobs/make_environment.sh requirements.txt" >&2
-    exit 2
-}
+[ -n "$dry_run" ] || command -v $submits >/dev/null || fail "there is no $submits here; log in to the cluster, set \
+SCHEDULER (jobs/environment.sh), or see with --dry-run what would be submitted"
+[ -x "$(command -v "$PYTHON")" ] || fail "there is no $PYTHON: make it with  bash jobs/make_environment.sh requirements.txt"
 # shellcheck disable=SC2086 # a list of words
 lines=$("$PYTHON" jobs/trials.py "$TABLE" "$names" $parts)
+# one call at a time, or two would submit the same; where the file system knows no locks, so it is
+exec 9>jobs/submit.lock
+flock 9 || true
 
-submitted=''
-# find NAME: the id of the job NAME, if it is submitted, by this call or an earlier one
-find() {
+submitted='' # what this call submits: " NAME=ID  NAME=ID "
+# id_of NAME: the id of the job NAME, if it is submitted, by this call or an earlier one
+id_of() {
     local rest=${submitted#* "$1"=}
-    if [ "$rest" != "$submitted" ]; then echo "${rest%% *}"; else job_of "$1"; fi
+    if [ "$rest" != "$submitted" ]; then echo "${rest%% *}"; else known_job "$1"; fi
 }
 
-# remember NAME ID: for find, in this call and later ones
+# remember NAME ID: for id_of, in this call and later ones
 remember() {
     submitted="$submitted $1=$2 "
     [ -n "$dry_run" ] || echo "$2" >"jobs/$1.id"
 }
 
-# submit NAME PART DEPENDENCY [TRIAL...]: submits the part's job, or an array with one for each trial, to run when the
-# job DEPENDENCY, if there is one, has ended well; sets id
+# check_walltime NAME: refuses what Slurm would let wait for ever. Without QUEUE, the partition with a star is meant
+check_walltime() {
+    local limits longest=''
+    limits=$(ask sinfo -h ${QUEUE:+-p "$QUEUE"} -o '%P %l' | awk -v all="$QUEUE" 'all || /\* / { print $2 }')
+    [[ $limits = *infinite* ]] || longest=$(seconds_of "$limits" | sort -n | tail -n 1)
+    [ -z "$longest" ] || [ "$(seconds_of "$walltime")" -le "$longest" ] || fail "the job $1 asks for $walltime, and \
+${QUEUE:-the default partition} gives $((longest / 60)) minutes at most: set WALLTIME=HH:MM:SS; a longer training goes on in \
+further jobs"
+}
+
+# submit NAME PART DEPENDENCY [TRIAL...]: submits the part's job, or an array with one for each of several trials, to run
+# when the job DEPENDENCY, if there is one, has ended well; sets id
 submit() {
     local name=$1 part=$2 dependency=${3:+afterok:$3} setting trial index=0
     shift 3
-    submission "$name" "$part" "$dependency" ${1:+$#}
+    TRIALS=$(IFS=: && echo "$*")
+    build_command "$name" "$part" "$dependency" "$([ $# -lt 2 ] || echo $#)"
     if [ -n "$dry_run" ]; then
         id="<$name>"
         for setting in ${SETTINGS//,/ }; do printf '%s=%q ' "$setting" "${!setting}"; done
-        printf '%q ' "${command[@]}" | sed 's/\\\([,<>]\)/\1/g; s/ $//'
-        echo
+        show "${command[@]}" | sed 's/\\\([,<>]\)/\1/g'
     else
-        id=$("${command[@]}")
-        echo "$name $id${1:+ ($*)}"
+        [ "$SCHEDULER" != slurm ] || check_walltime "$name"
+        id=$("${command[@]}" 9>&-)
+        echo "$name $id$([ $# -lt 2 ] || echo " ($*)")"
     fi
-    [ $# -gt 0 ] || remember "$name" "$id"
-    for trial; do
+    [ $# -gt 1 ] || remember "$name" "$id"
+    [ $# -lt 2 ] || for trial; do
         index=$((index + 1))
         case $id in # 7[].server has 7[1].server, Slurm's 7 has 7_1
             *\[\]*) remember "$part-$trial" "${id/\[\]/[$index]}" ;;
@@ -109,72 +110,56 @@ submit() {
     done
 }
 
-# release: submits the trials that are held, which can be one array
-held='' held_key=''
-release() {
-    TRIALS=${held#:} held='' held_key=''
-    # shellcheck disable=SC2086 # a list of words
-    case $TRIALS in
-        '') ;;
-        *:*) submit "$held_part-trials" "$held_part" "$held_dependency" ${TRIALS//:/ } ;;
-        *) submit "$held_part-$TRIALS" "$held_part" "$held_dependency" ;;
-    esac
-}
-
 name=preprocess${sample:+-sample}
-preprocessing=$(find "$name")
+preprocessing=$(id_of "$name")
 if [ -n "$preprocessing" ]; then
     echo "$name waits or runs already: $preprocessing"
 elif ! is_preprocessed "$glove"; then
-    [ -n "$preprocess" ] || usage "there is nothing in $DATA: give --imdb DIR [--glove FILE]"
-    ARGS=$(encoded "$preprocess") NODES=1 submit "$name" preprocess ''
+    [ -n "$sample$imdb" ] || usage "there is nothing in $DATA: give --imdb DIR [--glove FILE]"
+    ARGS=${sample:+--sample}
+    for option in imdb glove; do # in quotes, as ARGS may have them
+        [ -z "${!option}" ] || ARGS="$ARGS --$option '${!option//\'/\'\\\'\'}'"
+    done
+    NODES=1 QUEUE=$CPU_QUEUE NODE_KIND=$CPU_NODE_KIND ARGS=$(encoded "$ARGS") submit "$name" preprocess ''
     preprocessing=$id
 fi
 
-while IFS=$'\x1f' read -r part trial options test_options <&3; do
-    name=$part-$trial dependency=$preprocessing missing='give --glove FILE' start='' steps='train test'
-    if [[ $part = 3[bc] ]]; then
-        release # the 3a that it waits for
-        start=${given_model:-$(language_model "$trial" "$(find "3a-$trial")")}
-        missing='submit 3a too' from=${start#3a/trials/} from=${from%/language.model}
-        dependency=$(find "3a-${from/#3a/default}")
-    fi
-    TRIAL=$trial LANGUAGE_MODEL=$start describe "$part"
-    if [ ! -e "$source" ] && { [ -z "$dependency" ] || [[ $part = [12]b && -z $glove$sample ]]; }; then
-        echo "$name not submitted, there is no $source: $missing" >&2
-        continue
-    fi
-    id=$(find "$name")
-    if [ -n "$id" ]; then
-        echo "$name waits or runs already: $id"
-        [ "$part" = 3a ] || continue
-        dependency=$id steps="test"
-    elif [ -z "$dependency" ] && is_current "$model" "$source"; then
-        steps="test"
-        if is_current "$result" "$model"; then
-            echo "$name done already"
-            continue
-        fi
-    fi
-    key="$part $dependency $start $steps"
-    [ "$key" = "$held_key" ] && [ "$part" != 3a ] || release
-    if [ -z "$held" ]; then
-        TRIAL=$trial ARGS=$(encoded "$options") TEST_ARGS=$(encoded "$test_options") LANGUAGE_MODEL=$start STEPS=$steps
-    fi
-    if [ "$part" != 3a ]; then
-        held_key=$key held_part=$part held_dependency=$dependency held=$held:$trial
-        continue
-    fi
+for part in 1a 1b 2a 2b 3a 3a+test 3b 3c; do
     # 3a's test is a job of its own: what needs only the model does not wait for it
-    if [ "$steps" != test ]; then
-        STEPS=train submit "$name" 3a "$dependency"
-        dependency=$id
-    fi
-    id=$(find "$name-test")
-    if [ -n "$id" ]; then
-        echo "$name-test waits or runs already: $id"
-    else
-        STEPS="test" submit "$name-test" 3a "$dependency"
-    fi
-done 3<<<"$lines"
-release
+    case $part in 3a) STEPS=train ;; 3a+test) STEPS="test" ;; *) STEPS='train test' ;; esac
+    to_submit='' # lines of the job that is waited for, or -, and the trial
+    while read -r trial <&3; do
+        name=$part-$trial wait_for=$preprocessing
+        set_paths "${part%+test}" "$trial"
+        if [[ $part = [12]b && -z $glove$sample && ! -e $DATA/imdb_train_glove.txt ]]; then
+            echo "$name not submitted, there is no $DATA/imdb_train_glove.txt: give --glove FILE" >&2
+            continue
+        elif [ "$part" = 3a+test ]; then
+            wait_for=$(id_of "3a-$trial")
+        elif [[ $part = 3[bc] ]]; then
+            start=$(language_model "$trial") wait_for=$(id_of "3a-$(trial_of_3a "$trial")")
+            if [ -z "$wait_for" ] && [ ! -e "$start" ]; then
+                echo "$name not submitted, there is no $start: submit 3a too" >&2
+                continue
+            fi
+            wait_for=${wait_for:-$preprocessing}
+        fi
+        id=$(id_of "$name")
+        if [ -n "$id" ]; then
+            echo "$name waits or runs already: $id"
+        elif is_done "$part"; then
+            echo "$name done already"
+        elif [ "$part" = 3a ]; then # others wait for each
+            submit "$name" 3a "$wait_for" "$trial"
+        else
+            to_submit="$to_submit${wait_for:--} $trial"$'\n'
+        fi
+    done 3< <(sed -n "s/^${part%+test}\x1f\([^\x1f]*\).*/\1/p" <<<"$lines")
+    # those that wait for the same job are one array
+    while read -r wait_for trials <&3; do
+        name=$part-$trials
+        [[ $trials != *\ * ]] || name=$part-trials
+        # shellcheck disable=SC2086 # a list of words
+        submit "$name" "${part%+test}" "${wait_for#-}" $trials
+    done 3< <(awk 'NF { trials[$1] = trials[$1] " " $2 } END { for (i in trials) print i trials[i] }' <<<"$to_submit" | sort)
+done

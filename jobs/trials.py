@@ -4,38 +4,62 @@
 usage: python jobs/trials.py TABLE NAMES [PART...]      NAMES: "all", or some with commas between; no PART: all parts
 
 What is wrong in the table ends it with status 2 and one line that says where; nothing is printed then. Empty lines are
-skipped.
+skipped, as are empty cells at the end of a line. Each part's own scripts read the options.
 """
 
 import csv
+import importlib.util
 import re
 import shlex
 import sys
+from pathlib import Path
 
 COLUMNS = ["part", "trial", "options", "test options", "what it shows"]
-PARTS = ["1a", "1b", "2a", "2b", "3a", "3b", "3c"]
+# the scripts that get a part's options and test options
+SCRIPTS = {
+    "1a": ("BOW_sentiment_analysis.py", "BOW_test.py"),
+    "1b": ("BOW_sentiment_analysis.py", "BOW_test.py"),
+    "2a": ("RNN_sentiment_analysis.py", "RNN_test.py"),
+    "2b": ("RNN_sentiment_analysis.py", "RNN_test.py"),
+    "3a": ("train_language_model.py", "RNN_language_test.py"),
+    "3b": ("generate_review.py", None),
+    "3c": ("RNN_sentiment_analysis.py", "RNN_test.py"),
+}
+# what word processors and spreadsheets make of - and "
+DASHES, QUOTES = "\u2010-\u2015\u2212", "\u2018\u201a\u201c-\u201f\u00ab\u00bb"
 
 
 def read_trials(path):
-    """The rows of the table at `path` as lists of the five columns' texts. ValueError says what is wrong, and where."""
+    """The rows of the table at `path`: a dict from the line's number to the list of its five columns' texts.
+
+    ValueError says what is wrong, and where.
+    """
     with open(path, newline="", encoding="utf-8-sig") as table:
         reader = csv.reader(table, strict=True)
         try:
-            if next(reader, None) != COLUMNS:
+            if without_empty_end(next(reader, [])) != COLUMNS:
                 raise ValueError(f"its first line is not {','.join(COLUMNS)}")
-            lines = {}
+            lines, rows = {}, {}
             for cells in reader:
-                row = [cell.strip() for cell in cells]
-                if any(row):
+                row = without_empty_end(cells)
+                if row:
                     row += [""] * (len(COLUMNS) - len(row))
                     check(row)
-                    key = tuple(row[:2])
-                    if key in lines:
-                        raise ValueError(f"part {row[0]} has a trial {row[1]} already, in line {lines[key][0]}")
-                    lines[key] = reader.line_num, row
+                    first = lines.setdefault(tuple(row[:2]), reader.line_num)
+                    if first != reader.line_num:
+                        raise ValueError(f"part {row[0]} has a trial {row[1]} already, in line {first}")
+                    rows[reader.line_num] = row
         except (ValueError, csv.Error) as error:
             raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
-    return [row for _, row in lines.values()]
+    return rows
+
+
+def without_empty_end(cells):
+    """The texts of the cells of a line, up to the last one that has any."""
+    row = [cell.strip() for cell in cells]
+    while row and not row[-1]:
+        row.pop()
+    return row
 
 
 def check(row):
@@ -43,36 +67,83 @@ def check(row):
     part, trial, *texts = row
     if len(row) > len(COLUMNS):
         raise ValueError(f'{len(row)} columns where {len(COLUMNS)} are expected; a text with commas needs "quotes"')
-    if part not in PARTS:
-        raise ValueError(f"no part {part!r}: expected one of {' '.join(PARTS)}")
+    if part not in SCRIPTS:
+        raise ValueError(f"no part {part!r}: expected one of {' '.join(SCRIPTS)}")
     if not re.fullmatch(r"\w[\w.-]*", trial, re.ASCII) or trial == "all":
         raise ValueError(f"{trial!r} is no name for a trial: letters, digits, '.', '_' and '-', and not \"all\"")
-    for text in texts[:2]:
-        if not text.isprintable():
-            raise ValueError(f"{text!r}: options stand in one line")
-        shlex.split(text)  # "No closing quotation"
-        if text and not text.startswith("--"):
-            raise ValueError(f"{text!r} are no options: they begin with --")
+    for column, text in zip(COLUMNS[2:4], texts, strict=False):
+        try:
+            check_options(text)
+        except ValueError as error:
+            raise ValueError(f"column {column!r}: {error}") from None
 
 
-def main():
+def check_options(text):
+    """ValueError where a text is not the options of a command line, as far as that can be seen without the scripts."""
+    if not text.isprintable():
+        raise ValueError(f"{text!r}: options stand in one line")
+    if quote := re.search(f"[{QUOTES}]", text):
+        raise ValueError(f"""{quote[0]} is a typographic quote; write " or '""")
+    for word in shlex.split(text):  # "No closing quotation"
+        if re.match(f"-?[{DASHES}]", word):
+            raise ValueError(f"{word} begins with a typographic dash; write --")
+    if text and not text.startswith("--"):
+        raise ValueError(f"{text!r} are no options: they begin with --")
+
+
+def parse(script, text):
+    """Has the script of a part, a path, parse the options in `text`. ValueError with what it says of wrong ones."""
+    spec = importlib.util.spec_from_file_location("script", script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    from common.errors import InputError  # the script has found it
+
+    words = shlex.split(text)
+    if {"-h", "--help"} & {*words}:
+        raise ValueError("--help is no option of a trial")
+    try:
+        module.parse_options(words)
+    except InputError as error:
+        raise ValueError(error) from None
+
+
+def print_trials():
+    """What the module's text says; ValueError and OSError for what is wrong."""
+    if len(sys.argv) < 3:
+        raise ValueError(next(line for line in __doc__.splitlines() if line.startswith("usage: ")))
     table, names, *parts = sys.argv[1:]
-    rows = [row for row in read_trials(table) if row[0] in (parts or PARTS)]
-    known = [row[1] for row in rows]
+    rows = {line: row for line, row in read_trials(table).items() if row[0] in (parts or SCRIPTS)}
+    known = [row[1] for row in rows.values()]
     chosen = known if names == "all" else names.split(",")
     for name in chosen:
         if name not in known:
             raise ValueError(f"{table} has no trial {name}" + (f" of part {' '.join(parts)}" if parts else ""))
     if not rows:
         raise ValueError(f"{table} has no trials" + (f" of part {' '.join(parts)}" if parts else ""))
-    for row in rows:
-        if row[1] in chosen:
-            print(*row[:4], sep="\x1f")
+    rows = {line: row for line, row in rows.items() if row[1] in chosen}
+    top = Path(__file__).resolve().parents[1]
+    for line, (part, _, *texts, _) in rows.items():
+        for script, column, text in zip(SCRIPTS[part], COLUMNS[2:4], texts, strict=True):
+            if not text:
+                continue  # and PyTorch, which the scripts import, need not be loaded
+            place = f"{table}, line {line}: column {column!r}: "
+            if script is None:
+                raise ValueError(f"{place}part {part} has no test script")
+            try:
+                parse(top / part / script, text)
+            except ValueError as error:
+                raise ValueError(f"{place}{error}") from None
+    for row in rows.values():
+        print(*row[:4], sep="\x1f")
 
 
-if __name__ == "__main__":
+def main():
     try:
-        main()
+        print_trials()
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

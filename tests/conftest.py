@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import os
 import runpy
 import shutil
@@ -52,10 +53,6 @@ TINY = {
 }
 
 
-# parts have model files of the same name
-MODEL_FILES = ("BOW_model", "RNN_model", "RNN_language_model")
-
-
 def run_script(script, *arguments, cwd=REPO, stdin=None):
     """Runs `python SCRIPT` in the folder `cwd`; returns the finished process, its output as text."""
     return subprocess.run(
@@ -74,11 +71,10 @@ def run_here(script, *arguments, stdin=""):
 
     What would end the script with a traceback is raised.
     """
-    modules = {name: sys.modules.pop(name) for name in MODEL_FILES if name in sys.modules}
     stdout, stderr, status = io.StringIO(), io.StringIO(), 0
     with (
         mock.patch.object(sys, "argv", [script, *map(str, arguments)]),
-        mock.patch.object(sys, "path", [str((REPO / script).parent), *sys.path]),
+        mock.patch.object(sys, "path", [*sys.path]),
         mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
         mock.patch.object(nltk.data, "path", []),
         mock.patch.dict(os.environ, ENVIRONMENT),
@@ -91,10 +87,6 @@ def run_here(script, *arguments, stdin=""):
             runpy.run_path(str(REPO / script), run_name="__main__")
         except SystemExit as end:
             status = end.code
-        finally:
-            for name in MODEL_FILES:
-                sys.modules.pop(name, None)
-            sys.modules.update(modules)
     return subprocess.CompletedProcess([script, *arguments], status, stdout.getvalue(), stderr.getvalue())
 
 
@@ -146,6 +138,31 @@ def data_with(folder, sample_data, files):
         if content is not None:
             (folder / name).write_bytes(content)
     return folder
+
+
+@pytest.fixture
+def signal_at(monkeypatch):
+    """A function: this process, or of several the one of that `rank`, gets the signal `number` when it has counted
+    `batch` batches, of trainings and tests alike; for None its `--max-time` is up."""
+    from common.training import resuming
+    from common.training.metrics import Tally
+
+    def signal_at(number, batch, rank=0):
+        add, counted = Tally.add, 0
+
+        def add_and_signal(self, *figures):
+            nonlocal counted
+            add(self, *figures)
+            counted += 1
+            if counted == batch and os.environ.get("RANK", "0") == str(rank):
+                if number is None:
+                    monkeypatch.setattr(resuming, "START", -math.inf)
+                else:
+                    os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(Tally, "add", add_and_signal)
+
+    return signal_at
 
 
 @pytest.fixture(scope="session")

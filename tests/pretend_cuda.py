@@ -13,7 +13,6 @@ fast it is, and the order in which CUDA adds. Nor does it notice a wait inside o
 
 import sys
 from contextlib import ExitStack
-from types import SimpleNamespace
 from unittest import mock
 
 import torch
@@ -95,9 +94,6 @@ class PretendedCuda:
         patch(torch.cuda, "device_count", lambda: 1)
         patch(torch.cuda, "set_device", lambda device: None)
         patch(torch.cuda, "get_device_name", lambda device=None: "a pretended GPU")
-        patch(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
-        patch(torch.cuda, "get_arch_list", lambda: ["sm_90"])
-        patch(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="GPU-0"))
         patch(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
         patch(torch.cuda, "get_rng_state", torch.get_rng_state)
         patch(torch.cuda, "set_rng_state", torch.set_rng_state)

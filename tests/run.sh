@@ -2,7 +2,7 @@
 # Makes the environment, then checks format and lint and runs the tests.
 # usage: bash tests/run.sh [ARGUMENTS OF PYTEST]
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname -- "$0")/.."
 
 bash jobs/make_environment.sh tests/requirements.txt
 .venv/bin/ruff format --check .

@@ -5,6 +5,7 @@ import os
 import pickle
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -187,6 +188,29 @@ def test_a_review_that_begins_with_a_dash(refused_test):
 
 def test_a_review_of_one_word_has_no_word_to_predict(refused_test):
     refused_test(TEST_SCRIPT["3a"], "--review", "2 words", options=["--review", "good"])
+
+
+# options of which one alone can be heeded
+EITHER_OR = [
+    *[(TEST_SCRIPT[part], ["--review", "a film"], ["--reviews", "file"]) for part in ("1a", "1b", "2a", "2b", "3c")],
+    *[(TEST_SCRIPT[part], ["--whole"], ["--lengths", "50"]) for part in ("2a", "2b", "3c")],
+    (TEST_SCRIPT["2a"], ["--whole"], ["--reviews", "file"]),
+    (TEST_SCRIPT["3a"], ["--lengths", "50"], ["--review", "a film"]),
+    *[(script, ["--model", "file"], ["--trial", "mine"]) for script in (*TEST_SCRIPT.values(), GENERATE)],
+    *[(script, ["--resume"], ["--overwrite"]) for script in TRAIN_SCRIPT.values()],
+]
+
+
+@pytest.mark.parametrize(("script", "one", "other"), EITHER_OR)
+def test_no_option_is_ignored_in_silence(script, one, other):
+    for options in ([*one, *other], [*other, *one]):
+        refused(run_here(script, *options), "not allowed with argument", one[0], other[0])
+
+
+@pytest.mark.parametrize(("option", "value"), [("--epochs", "ten"), ("--hidden-layers", "two"), ("--seed", "1.5")])
+def test_a_number_in_words(option, value):
+    refused(run_here(TRAIN_SCRIPT["1a"], option, value), f"argument {option}: '{value}' is not a whole number")
+    refused(run_here(TRAIN_SCRIPT["1a"], "--lr", "fast"), "argument --lr: 'fast' is not a number")
 
 
 @pytest.mark.parametrize("primes", [[""], ["a film", " "]])
@@ -382,6 +406,21 @@ def test_a_folder_of_the_handouts_own_script_is_read_by_its_rule(sample_data, tm
 def test_no_model_yet(script, refused_test, tmp_path):
     part = "3a" if script == GENERATE else script[:2]
     refused_test(script, tmp_path / "none", f"run {TRAIN_SCRIPT[part]} first", model=tmp_path / "none")
+
+
+def test_the_model_of_a_trial_is_named(tree, trained):
+    """As after jobs/run_all.sh, whose sample is a trial."""
+    model = tree / "3a" / "language.model"
+    trial = tree / "3a" / "trials" / "sample" / "language.model"
+    trial.parent.mkdir(parents=True)
+    model.rename(trial)
+    try:
+        done = run_script(GENERATE, cwd=tree)
+        refused(done, f"run {TRAIN_SCRIPT['3a']} first, or take a trial's: --trial sample has {trial}")
+        succeed(run_script(GENERATE, "--trial", "sample", "--length", 3, cwd=tree))
+    finally:
+        trial.rename(model)
+        shutil.rmtree(trial.parents[1])
 
 
 def test_no_language_model_yet(refused_training, tmp_path):

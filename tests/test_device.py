@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import run_script
+from conftest import refused, run_here, run_script
 
 from common.distributed import processes
-from common.distributed.device import check_has_code, choose_device, choose_gpu, choose_precision, has_code
+from common.distributed.device import choose_device, choose_precision
 from common.errors import InputError
 
 RESIDENT_AFTER_FREEING = """
@@ -44,94 +44,51 @@ def test_freed_memory_is_kept():
 
 # ----------------------------------------------------------------------------------------------- which GPU
 
-GPUS = {"K20X": (3, 5), "P100": (6, 0), "V100": (7, 0), "T4": (7, 5), "A100": (8, 0), "L40": (8, 9), "H100": (9, 0)}
-
-# what torch.cuda.get_arch_list() gives in PyTorch's own builds, and who cannot run them
-BUILDS = [
-    ("sm_37 sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90", {"K20X"}),  # 2.0 for CUDA 11.8
-    ("sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90", {"K20X"}),  # 2.11 for CUDA 12.6
-    ("sm_70 sm_75 sm_80 sm_86 sm_90 sm_100 sm_120", {"K20X", "P100"}),  # 2.10 for CUDA 12.8
-    ("sm_75 sm_80 sm_86 sm_90 sm_100 sm_120", {"K20X", "P100", "V100"}),  # 2.11 for CUDA 12.8
-    # made by hand
-    ("sm_35", set(GPUS) - {"K20X"}),
-    ("compute_35", set()),
-    ("sm_60 compute_70", {"K20X"}),
-    ("sm_86", set(GPUS) - {"L40"}),
-    ("sm_80 sm_90a", {"K20X", "P100", "V100", "T4"}),
-    ("compute_80a", set(GPUS) - {"A100"}),
-]
-
-
-@pytest.mark.parametrize(("architectures", "too_old"), BUILDS)
-def test_which_gpus_this_pytorch_has_code_for(architectures, too_old):
-    refused = {name for name, capability in GPUS.items() if not has_code(capability, architectures.split())}
-    assert refused == too_old
-
-
-def test_newer_gpus():
-    assert has_code((12, 1), ["sm_90", "sm_120"])
-    assert not has_code((12, 1), ["sm_90", "sm_100"])
-    assert has_code((12, 1), ["sm_90", "compute_90"])
-    assert not has_code((12, 1), ["sm_90a", "compute_90a", "sm_100f"])
-
-
-def test_a_gpu_without_code_is_refused_in_words(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80"])
-    check_has_code("Tesla T4", (7, 5))
-    with pytest.raises(InputError) as error:
-        check_has_code("Tesla K20X", (3, 5))
-    for words in ("Tesla K20X", "capability 3.5", torch.__version__, "sm_75, sm_80", "install", "--device cpu"):
-        assert words in str(error.value)
-
-
-# for each process, what it sees as number 0; how many GPUs each sees; which each takes
-NODES = [
-    ("A", 1, [0]),
-    ("A A A A", 4, [0, 1, 2, 3]),  # torchrun, aprun: all are shown to all
-    ("A B C D", 1, [0, 0, 0, 0]),  # srun --gpus-per-task=1
-    ("A A C C", 2, [0, 1, 0, 1]),  # srun --gpus-per-task=2 torchrun --nproc_per_node=2
-]
-
-
-@pytest.mark.parametrize(("first_gpus", "no_of_gpus", "taken"), NODES)
-def test_each_process_takes_a_gpu_of_its_own(first_gpus, no_of_gpus, taken):
-    first_gpus = first_gpus.split()
-    assert [choose_gpu(rank, first_gpus, no_of_gpus) for rank in range(len(first_gpus))] == taken
-
-
-def test_more_processes_than_gpus():
-    with pytest.raises(InputError, match="3 processes were started on a node with 2 GPUs"):
-        choose_gpu(0, ["A", "A", "A"], 2)
-
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Pretends that there are two GPUs, shown to this process, the second on its node, and to another."""
+    """Pretends that there are two GPUs, and that this process is the second of two on its node."""
     told = []
     answers = {
         "is_available": lambda: True,
         "device_count": lambda: 2,
-        "get_device_properties": lambda number: SimpleNamespace(uuid=f"GPU-{number}"),
         "get_device_name": lambda device: "a GPU",
-        "get_device_capability": lambda device: (7, 5),
-        "get_arch_list": lambda: ["sm_75"],
         "set_device": told.append,
         "is_bf16_supported": lambda including_emulation=True: including_emulation,
     }
     for name, answer in answers.items():
         monkeypatch.setattr(torch.cuda, name, answer)
-    monkeypatch.setattr(processes, "meet", lambda kind, first_gpu: told.append(kind) or (1, [first_gpu] * 2))
+    monkeypatch.setattr(processes, "meet", told.append)
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     return told
 
 
 def test_the_gpu_is_set(gpu, capsys):
     assert choose_device("auto") == torch.device("cuda", 1)
     assert gpu == ["cuda", torch.device("cuda", 1)]
-    assert capsys.readouterr().err == "running on CUDA: a GPU\n"
+    assert capsys.readouterr().err == "running 2 processes, each on CUDA: a GPU\n"
 
 
-def test_the_cpu_beside_a_gpu(gpu, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_more_processes_than_gpus(gpu, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    with pytest.raises(InputError, match=r"3 processes were started on a node with 2 GPUs.*--nproc_per_node=2"):
+        choose_device("auto")
+
+
+NO_KERNEL = "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might be"
+
+
+def test_a_gpu_without_code_is_refused_in_words(gpu, monkeypatch):
+    def no_kernel(*arguments):
+        raise RuntimeError(NO_KERNEL)
+
+    monkeypatch.setattr(torch, "manual_seed", no_kernel)
+    refused(run_here("1a/BOW_sentiment_analysis.py"), "no code for this GPU", "install", "--device cpu")
+
+
+def test_the_cpu_beside_a_gpu(gpu):
     assert choose_device("cpu") == torch.device("cpu")
     assert gpu == ["cpu"]
 

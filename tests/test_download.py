@@ -15,9 +15,15 @@ CONTENT = bytes(range(256)) * 4000
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `server.files`; cuts an answer off after `server.cut_after` bytes; may know nothing of Range."""
+    """Serves `server.files`; cuts an answer off after `server.cut_after` bytes; may know nothing of Range.
+
+    `server.encoding` may be "chunked", or None, where the end of the connection is the only end.
+    """
+
+    protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        self.close_connection = True
         ranges = self.headers["Range"]
         self.server.asked.append(ranges)
         content = self.server.files.get(self.path)
@@ -34,9 +40,19 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         else:
             self.send_response(200)
-        self.send_header("Content-Length", str(len(content) - start))
+        if self.server.encoding == "length":
+            self.send_header("Content-Length", str(len(content) - start))
+        elif self.server.encoding == "chunked":
+            self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        self.wfile.write(content[start:][: self.server.cut_after])
+        sent = content[start:][: self.server.cut_after]
+        if self.server.encoding == "chunked":
+            whole = start + len(sent) == len(content)
+            self.wfile.write(b"%x\r\n" % (len(sent) if whole else len(content)) + sent)
+            if whole:
+                self.wfile.write(b"\r\n0\r\n\r\n")
+        else:
+            self.wfile.write(sent)
 
     def log_message(self, *args):
         pass
@@ -51,6 +67,7 @@ def server(monkeypatch):
     server.asked = []
     server.cut_after = None
     server.knows_range = True
+    server.encoding = "length"
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -73,16 +90,20 @@ def test_fetches_once(server, tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
-def test_a_cut_connection_is_taken_up_where_it_broke(server, tmp_path):
+@pytest.mark.parametrize("encoding", ["length", "chunked", None])
+def test_a_cut_connection_is_taken_up_where_it_broke(server, tmp_path, encoding):
+    server.encoding = encoding
     server.cut_after = 300_000
     download.download(f"{server.url}/file", tmp_path / "file", md5(CONTENT))
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert server.asked == [None, "bytes=300000-", "bytes=600000-", "bytes=900000-"]
 
 
-def test_a_later_call_goes_on_from_a_partial_file(server, tmp_path):
+@pytest.mark.parametrize("encoding", ["length", "chunked", None])
+def test_a_later_call_goes_on_from_a_partial_file(server, tmp_path, encoding):
+    server.encoding = encoding
     server.cut_after = 10_000
-    with pytest.raises(InputError, match="broke off 5 times; run this again"):
+    with pytest.raises(InputError, match="did not come whole in 5 attempts; run this again, which goes on from there"):
         download.download(f"{server.url}/file", tmp_path / "file", md5(CONTENT))
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.part"]
     server.cut_after = None
@@ -91,11 +112,14 @@ def test_a_later_call_goes_on_from_a_partial_file(server, tmp_path):
     assert server.asked[-1] == "bytes=50000-"
 
 
-def test_a_server_without_range_sends_the_whole_again(server, tmp_path):
+@pytest.mark.parametrize("encoding", ["length", "chunked", None])
+def test_a_server_without_range_sends_the_whole_again_and_this_is_told(server, tmp_path, capsys, encoding):
+    server.encoding = encoding
     server.knows_range = False
     (tmp_path / "file.part").write_bytes(CONTENT[:1000])
     download.download(f"{server.url}/file", tmp_path / "file", md5(CONTENT))
     assert (tmp_path / "file").read_bytes() == CONTENT
+    assert "this server cannot go on where it stopped: all comes again" in capsys.readouterr().err
 
 
 def test_a_whole_partial_file_is_taken(server, tmp_path):
@@ -104,7 +128,9 @@ def test_a_whole_partial_file_is_taken(server, tmp_path):
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_a_wrong_sum_is_refused(server, tmp_path):
+@pytest.mark.parametrize("encoding", ["length", "chunked", None])
+def test_a_wrong_sum_is_refused(server, tmp_path, encoding):
+    server.encoding = encoding
     with pytest.raises(InputError, match=f"has not the MD5 sum {md5(b'other')}"):
         download.download(f"{server.url}/file", tmp_path / "file", md5(b"other"))
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import refused, run_here, succeed
+from conftest import refused, run_here, run_script, succeed
 from twins import load_file
 
 from common.data.detokenizing import detokenize
@@ -30,7 +30,7 @@ def lines(generate):
     def run(*options):
         done = succeed(generate(*options))
         assert done.stdout.endswith("\n")
-        assert done.stderr == "running on the CPU, 1 threads\n"
+        assert done.stderr == "running on the CPU, 1 thread\n"
         return done.stdout[:-1].split("\n")
 
     return run
@@ -118,7 +118,7 @@ def sentiment_file(path, data):
     torch.manual_seed(0)
     model = model_class(**hyperparameters)
     torch.nn.init.normal_(model.fc_output.weight, std=10)
-    save_model(path, "3c", model, hyperparameters, vocabulary)
+    save_model(path, "3c", model, hyperparameters, vocabulary, epochs_done=1, finished=True)
     return path, model
 
 
@@ -152,6 +152,15 @@ def test_verdicts_of_no_sentiment_model(generate, model_of, tmp_path):
     missing = tmp_path / "rnn.model"
     refused(generate("--score", missing), missing, "does not exist; run 3c/RNN_sentiment_analysis.py first")
     refused(generate("--score", model_of("2a")), model_of("2a"), "belongs to part 2a, not to part 3c")
+
+
+def test_part_3c_is_for_verdicts_alone(tree, trained):
+    (tree / "3c").rename(tree / "elsewhere")
+    try:
+        succeed(run_script(SCRIPT, "--length", 3, cwd=tree))
+        refused(run_script(SCRIPT, "--score", "elsewhere/rnn.model", cwd=tree), "--score", "3c/RNN_model.py")
+    finally:
+        (tree / "elsewhere").rename(tree / "3c")
 
 
 def test_verdicts_of_a_model_of_other_words(generate, sample_data, tmp_path):

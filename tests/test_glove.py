@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from odd_archives import DEFLATE64, PASSWORD, ZSTANDARD, packed_as
 
 from common.data import glove
 from common.errors import InputError
@@ -22,6 +23,7 @@ def test_tokens_with_spaces_and_odd_characters(tmp_path):
         "at name@domain.com",
         "1\N{NO-BREAK SPACE}1/2",
         "a\x85b",
+        "a\N{LINE SEPARATOR}b\x0cc\x1cd",
         "\N{NO-BREAK SPACE}",
         "5",
         "x\ry",
@@ -152,6 +154,7 @@ def test_zip(zipped):
 def test_zip_of_fasttext(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "wiki.vec.zip", "w") as archive:
         archive.writestr(f"__MACOSX/{name.replace('wiki', '._wiki')}", b"\xff\x00")
+        archive.writestr(".ipynb_checkpoints/wiki.vec", "a copy")
         archive.writestr(name, "2 3\nthe 1 2 3 \nof 4 5 6 \n")
     tokens, embeddings = glove.read_glove(tmp_path / "wiki.vec.zip")
     assert tokens == ["the", "of"]
@@ -171,9 +174,38 @@ def test_gzip_whatever_the_name(tmp_path, name):
         glove.read_glove(path)
 
 
+@pytest.mark.parametrize("no_of_tokens", [3, 100_000])
+def test_a_gzip_with_a_wrong_sum_is_refused(tmp_path, monkeypatch, no_of_tokens):
+    monkeypatch.setattr(glove, "NO_OF_TOKENS", no_of_tokens)
+    path = tmp_path / "glove.txt.gz"
+    content = gzip.compress(b"a 1 2\nb 3 4\nc 5 6\n")
+    path.write_bytes(content)
+    assert glove.read_glove(path)[0] == ["a", "b", "c"]
+    path.write_bytes(content[:-8] + bytes([content[-8] ^ 1]) + content[-7:])
+    with pytest.raises(InputError, match=r"is damaged.*CRC check failed"):
+        glove.read_glove(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"flags": PASSWORD}, "password required"),
+        ({"method": DEFLATE64}, "compression"),
+        ({"method": ZSTANDARD}, ""),  # newer Pythons know it
+    ],
+)
+def test_a_zip_that_python_cannot_unpack_is_refused(zipped, options, reason):
+    zipped.write_bytes(packed_as(zipped.read_bytes(), **options))
+    with pytest.raises(
+        InputError,
+        match=rf"no archive that Python can unpack \(.*{reason}.*\); fetch it again, or unpack it with another",
+    ):
+        glove.read_glove(zipped)
+
+
 def test_a_truncated_zip_is_refused(zipped):
     zipped.write_bytes(zipped.read_bytes()[:-1000])
-    with pytest.raises(InputError, match="no whole zip file"):
+    with pytest.raises(InputError, match="is damaged"):
         glove.read_glove(zipped)
 
 

@@ -1,11 +1,14 @@
 """The jobs, with stand-ins for batch systems, launchers, module and Python: what runs, when, in which order."""
 
 import csv
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from conftest import PARTS, REPO, STAND_INS, TINY, refused, run_here
@@ -20,16 +23,16 @@ from test_run_all import (
 
 AFTER_3A = {"3b": ["3b/generate_review.py"], "3c": ["3c/RNN_sentiment_analysis.py", "3c/RNN_test.py"]}
 SAMPLE_JOBS = [f"{name}-sample" for name in ("1a", "1b", "2a", "2b", "3a")]
-SAMPLE_JOBS += ["3a-sample-test", "3b-sample", "3c-sample"]
+SAMPLE_JOBS += ["3a+test-sample", "3b-sample", "3c-sample"]
 PBS_FILES = sorted(path.name for path in (REPO / "jobs").glob("*.pbs"))
 
 
 COMMANDS = {
-    "torque": ("qsub", "qstat", "qalter"),
-    "pbspro": ("qsub", "qstat", "qalter"),
-    "slurm": ("sbatch", "squeue", "scontrol"),
+    "torque": ("qsub", "qstat", "qalter", "aprun"),
+    "pbspro": ("qsub", "qstat", "qalter", "mpiexec"),
+    "slurm": ("sbatch", "squeue", "sinfo", "scontrol", "srun"),
 }
-LAUNCHED = {"torque": " ALPS_APP_PE=0 WORLD_SIZE=1", "pbspro": " WORLD_SIZE=1", "slurm": " SLURM_PROCID=0 WORLD_SIZE=1"}
+LAUNCHED = {"torque": " ALPS_APP_PE=0", "pbspro": "", "slurm": " SLURM_PROCID=0"}
 
 
 class Cluster:
@@ -44,11 +47,9 @@ class Cluster:
         (self.tree / ".venv" / "bin").mkdir(parents=True)
         shutil.copy(STAND_INS / "python", self.tree / ".venv" / "bin")
         (folder / "bin").mkdir()
-        for name in ("aprun", "mpiexec", "srun"):
-            shutil.copy(STAND_INS / "launcher", folder / "bin" / name)
+        self.write_command("sleep", "#!/bin/bash\necho sleep $1 >>$BATCH_SPOOL/slept\n")
         for name in COMMANDS[kind]:
-            (folder / "bin" / name).write_text(f"#!{sys.executable}\n{(STAND_INS / 'batch_system.py').read_text()}")
-            (folder / "bin" / name).chmod(0o755)
+            self.write_command(name, f"#!{sys.executable}\n{(STAND_INS / 'batch_system.py').read_text()}")
         self.environment = {
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
             "HOME": str(folder),
@@ -58,6 +59,11 @@ class Cluster:
             "MODULE_LOG": str(folder / "modules"),
             **({} if kind == "torque" else {"SCHEDULER": kind}),
         }
+
+    def write_command(self, name, text):
+        path = self.tree.parent / "bin" / name
+        path.write_text(text)
+        path.chmod(0o755)
 
     def call(self, *command, cwd=None, **environment):
         return subprocess.run(
@@ -75,12 +81,16 @@ class Cluster:
     def preprocess(self):
         """Makes what a preprocessing without GloVe leaves."""
         (self.tree / "preprocessed_data").mkdir()
-        for name in ("imdb_train.txt", "imdb_test_labels.npy"):
+        for name in ("imdb_dictionary.npy", "imdb_train.txt", "imdb_test.txt"):
             (self.tree / "preprocessed_data" / name).touch()
+
+    def files(self):
+        """The paths of all files in the tree."""
+        return {str(path.relative_to(self.tree)) for path in self.tree.rglob("*")}
 
     def names(self, *names):
         """The names that the batch system has for jobs."""
-        return [name if self.kind == "slurm" else name[:10] for name in names]
+        return [f"imdb-{name}" if self.kind == "slurm" else f"imdb-{name}"[:15] for name in names]
 
     def jobs(self):
         """The jobs by name."""
@@ -144,8 +154,10 @@ def test_a_part_is_trained_and_tested(part, cluster):
     assert jobs[f"imdb-{part}"]["status"] == 0, errors(cluster, jobs[f"imdb-{part}"])
     language_model = " --language-model 3a/language.model" if part == "3c" else ""
     given = "--data preprocessed_data --device cuda"
+    hours = int(jobs[f"imdb-{part}"]["resources"]["walltime"][:2])
+    max_time = f" --max-time {60 * hours - 5}"
     assert calls == [
-        f"{part}/{train} {given} --trial default{language_model}{LAUNCHED['torque']}",
+        f"{part}/{train} {given} --trial default{max_time}{language_model}{LAUNCHED['torque']}",
         f"{part}/{test} {given} --model {part}/{model}{LAUNCHED['torque']}",
     ]
     printed = (cluster.tree / f"imdb-{part}.out").read_text()
@@ -154,15 +166,16 @@ def test_a_part_is_trained_and_tested(part, cluster):
 
 
 def test_options_reach_a_job(cluster):
-    options = "TRIAL=wide,DATA=elsewhere,DEVICE=cpu,ARGS=--hidden-units 2000 --epochs 3,TEST_ARGS=--batch-size 50"
+    arguments = "ARGS=--hidden-units 2000 --note %27a%2C 50%25%27,TEST_ARGS=--reviews %27my%2C own%27"
+    options = f"TRIAL=wide,DATA=elsewhere,DEVICE=cpu,{arguments}"
     # from the folder of the jobs too
     succeed(cluster.call("qsub", "-v", options, "1a.pbs", cwd=cluster.tree / "jobs"))
     _, calls = cluster.run()
     assert calls[0].startswith(
-        f"{STEPS_1A[0]} --data elsewhere --device cpu --trial wide --hidden-units 2000 --epochs 3 "
+        f"{STEPS_1A[0]} --data elsewhere --device cpu --trial wide --max-time 55 --hidden-units 2000 --note a, 50% "
     )
     assert calls[1].startswith(
-        f"{STEPS_1A[1]} --data elsewhere --device cpu --model 1a/trials/wide/BOW.model --batch-size 50 "
+        f"{STEPS_1A[1]} --data elsewhere --device cpu --model 1a/trials/wide/BOW.model --reviews my, own "
     )
     assert (cluster.tree / "1a/trials/wide/test.txt").exists()
     assert (cluster.tree / "jobs/imdb-1a.out").exists()
@@ -174,7 +187,7 @@ def test_another_cluster(cluster):
     succeed(cluster.call("qsub", "-v", settings, "jobs/2a.pbs"))
     jobs, calls = cluster.run()
     assert jobs["imdb-2a"]["status"] == 0
-    assert calls[0] == f"{STEPS_2A[0]} --data preprocessed_data --device cuda --trial default WORLD_SIZE=1"
+    assert calls[0] == f"{STEPS_2A[0]} --data preprocessed_data --device cuda --trial default --max-time 235"
     assert not (cluster.tree.parent / "modules").exists()
 
 
@@ -197,64 +210,93 @@ def test_the_other_jobs_fail_too(fail, cluster):
     assert not list(cluster.tree.glob("3b/*.txt"))
 
 
-def test_a_training_that_was_cut_off_goes_on(cluster):
-    for expected in (False, True):
+def test_a_training_that_was_cut_off_goes_on_and_one_that_is_done_does_not(cluster):
+    trainings = []
+    for fail, steps in ((STEPS_2A[0], STEPS_2A[:1]), ("", STEPS_2A), ("", STEPS_2A[1:])):
         succeed(cluster.call("qsub", "jobs/2a.pbs"))
-        _, calls = cluster.run(FAIL=STEPS_2A[0])
-        assert ("--resume" in calls[0].split()) == expected
-    # but not with other data
-    (cluster.tree / "preprocessed_data").mkdir()
-    (cluster.tree / "preprocessed_data" / "imdb_train.txt").touch()
+        jobs, calls = cluster.run(FAIL=fail)
+        assert scripts(calls) == steps
+        trainings += [call for call in calls if STEPS_2A[0] in call]
+    assert ["--resume" in call.split() for call in trainings] == [False, True]
+    assert "2a/rnn.model is trained already" in errors(cluster, jobs["imdb-2a"])
+
+
+def test_the_files_are_in_the_folder_of_the_jobs(cluster):
+    # `cd` would look there first
+    (cluster.tree.parent / "elsewhere" / "jobs").mkdir(parents=True)
+    printed = succeed(cluster.submit_all("--dry-run", "--sample", CDPATH=str(cluster.tree.parent / "elsewhere")))
+    assert printed.splitlines()[0].endswith(" jobs/preprocess.pbs ")
+
+
+# ----------------------------------------------------------------------------------- several nodes, several GPUs
+
+TORCHRUN = "torchrun --nnodes=2 --nproc_per_node=4 --rdzv_backend=c10d --rdzv_id=1 --rdzv_endpoint"
+
+
+def test_several_nodes(any_cluster):
+    any_cluster.preprocess()
+    succeed(any_cluster.submit_all("3a", "3b", NODES="2", GPUS="4"))
+    jobs, calls = any_cluster.run()
+    assert {job["status"] for job in jobs.values()} == {0}
+    first = os.uname().nodename if any_cluster.kind == "slurm" else "nid00007"
+    started = [call.partition("preprocessed_data ")[0] for call in calls if call.startswith(TRAIN_3A)]
+    assert len(started) == 2
+    assert all(f"{TORCHRUN}={first}:20001" in call for call in calls if call.startswith(TRAIN_3A))
+    # generating is one process's
+    (generated,) = (call for call in calls if call.startswith("3b/"))
+    assert "torchrun" not in generated
+
+
+def test_several_gpus_of_one_node(any_cluster):
+    any_cluster.preprocess()
+    succeed(any_cluster.submit_all("1a", GPUS="4"))
+    jobs, calls = any_cluster.run()
+    assert {job["status"] for job in jobs.values()} == {0}
+    assert len(calls) == 2
+    assert all(call.endswith(" torchrun --standalone --nproc_per_node=4") for call in calls)
+
+
+@pytest.mark.parametrize("fail", ["", STEPS_2A[0]])
+def test_a_job_of_pbs_leaves_no_process_behind(fail, cluster):
     succeed(cluster.call("qsub", "jobs/2a.pbs"))
-    assert "--resume" not in cluster.run()[1][0].split()
-
-
-def test_several_nodes(cluster):
-    succeed(cluster.call("qsub", "-l", "nodes=4:ppn=16:xk", "-v", "NODES=4", "jobs/3a.pbs"))
-    jobs, calls = cluster.run()
-    assert jobs["imdb-3a"]["status"] == 0
-    trained = sorted(call for call in calls if call.startswith(TRAIN_3A))
-    assert [call.split("default ")[1] for call in trained] == [
-        f"ALPS_APP_PE={number} WORLD_SIZE=4 MASTER_ADDR=nid00007" for number in range(4)
-    ]
+    jobs, _ = cluster.run(LEAVE=STEPS_2A[0], FAIL=fail)
+    assert jobs["imdb-2a"]["status"] == bool(fail)
+    process = Path("/proc", (cluster.tree / "left").read_text(), "status")
+    assert not process.exists() or "State:\tZ" in process.read_text()
 
 
 def test_a_real_training_on_two_nodes(cluster, sample_data):
     for name in ("1a", "common"):
         shutil.copytree(REPO / name, cluster.tree / name, ignore=shutil.ignore_patterns("*.model", "*.state", "trials"))
-    options = f"NODES=2,MASTER_ADDR=127.0.0.1,PYTHON={sys.executable},DATA={sample_data},DEVICE=cpu,ARGS={TINY['1a']}"
+    options = f"PYTHON={sys.executable},DATA={sample_data},DEVICE=cpu,STEPS=train,ARGS={TINY['1a']}"
     succeed(cluster.call("qsub", "-l", "nodes=2:ppn=16:xk", "-v", options, "jobs/1a.pbs"))
-    jobs, _ = cluster.run(OMP_NUM_THREADS="1")
+    jobs, _ = cluster.run(OMP_NUM_THREADS="1", BATCH_NODES="localhost 127.0.0.1")
     assert jobs["imdb-1a"]["status"] == 0, errors(cluster, jobs["imdb-1a"])
-    assert "running 2 processes" in errors(cluster, jobs["imdb-1a"])
-    lines = (cluster.tree / "imdb-1a.out").read_text().splitlines()
-    # three epochs with their tests, and the test
-    assert len(lines) == 7
-    assert lines[-2].split()[:2] == lines[-1].split()[:2]
+    assert json.loads((cluster.tree / "1a" / "run.json").read_text())["processes"] == 2
+    # three epochs with their tests, from one process
+    assert len((cluster.tree / "imdb-1a.out").read_text().splitlines()) == 6
 
 
 # ------------------------------------------------------------------------------- a training and its walltime
 
-CUT_OFF = ["-l", "walltime=00:00:02", "-v", "STOP_BEFORE=1"]
-
 
 def test_a_training_longer_than_its_walltime(any_cluster):
-    settings = {"WALLTIME": "00:00:02", "STOP_BEFORE": "1", "NODES": "2", "QUEUE": "gpu", "ACCOUNT": "course"}
+    settings = {"WALLTIME": "00:30:00", "STOP_BEFORE": "120", "NODES": "2", "QUEUE": "gpu", "ACCOUNT": "course"}
     succeed(any_cluster.submit_all("--sample", "3a", "3b", "3c", **settings))
     first = any_cluster.jobs()["imdb-3a-sample"]
     jobs, calls = any_cluster.run(SLOW=TRAIN_3A)
     assert {job["status"] for job in jobs.values()} == {0}
     # both processes, twice
-    assert ["--resume" in call.split() for call in calls if call.startswith(TRAIN_3A)] == [False] * 2 + [True] * 2
-    test_3a, *after_3a = (
-        jobs[f"imdb-{name}"] for name in any_cluster.names("3a-sample-test", "3b-sample", "3c-sample")
-    )
+    trained = [call for call in calls if call.startswith(TRAIN_3A)]
+    assert ["--resume" in call.split() for call in trained] == [False] * 2 + [True] * 2
+    assert all(" --max-time 28 " in call for call in trained)
+    test_3a, *after_3a = (jobs[name] for name in any_cluster.names("3a+test-sample", "3b-sample", "3c-sample"))
     printed = (any_cluster.tree / "jobs" / "3a-sample.out").read_text()
     if any_cluster.kind == "slurm":
         goes_on = jobs["imdb-3a-sample"]
         assert (goes_on["id"], goes_on["restarts"]) == (first["id"], 1)
     else:
-        (goes_on,) = (job for job in jobs.values() if job["output"] == "jobs/3a-sample.9.out")
+        (goes_on,) = (job for job in jobs.values() if job["output"] == "jobs/3a-sample+9.out")
         assert goes_on["variables"]["MORE_JOBS"] == "9"
         assert goes_on["depends_on"] == ["afterany", first["id"]]
     assert f"{goes_on['id']} " in printed
@@ -267,37 +309,49 @@ def test_a_training_longer_than_its_walltime(any_cluster):
 
 
 def test_the_successor_has_the_same_settings(cluster):
-    command = ["qsub", "-l", "walltime=00:00:02", "-l", "nodes=2:ppn=16:xk", "-q", "gpu", "-A", "course"]
-    settings = "STOP_BEFORE=1,NODES=2,TRIAL=small,ARGS=--hidden-units 300 --epochs 2,TEST_ARGS=--lengths 50"
+    command = ["qsub", "-l", "walltime=00:20:00", "-l", "nodes=2:ppn=16:xk", "-q", "gpu", "-A", "course"]
+    settings = "TRIAL=small,ARGS=--hidden-units 300 --note %27a%2C%27,TEST_ARGS=--reviews %27my%2C own%27"
     first = succeed(cluster.call(*command, "-v", settings, "jobs/3a.pbs")).strip()
     succeed(cluster.call("qsub", "-W", f"depend=afterok:{first}", "jobs/3c.pbs"))
     jobs, calls = cluster.run(SLOW=TRAIN_3A)
-    small = jobs["imdb-3a-small.9"]
-    assert small["resources"] == {"nodes": "2:ppn=16:xk", "walltime": "00:00:02"}
+    small = jobs["imdb-3a-small+9"]
+    assert small["resources"] == {"nodes": "2:ppn=16:xk", "walltime": "00:20:00"}
     assert (small["queue"], small["account"], small["status"]) == ("gpu", "course", 0)
     assert jobs["imdb-3c"]["depends_on"] == ["afterok", small["id"]]
-    assert [call for call in calls if "--resume --hidden-units 300 --epochs 2" in call and "WORLD_SIZE=2" in call]
+    assert [call for call in calls if "--resume --hidden-units 300 --note a, " in call and "--nnodes=2" in call]
     # a job submitted by hand tests, too
-    assert any("--lengths 50" in call for call in calls)
+    assert any("--reviews my, own" in call for call in calls)
 
 
 def test_a_trial_of_an_array_goes_on_by_itself(any_cluster):
     any_cluster.preprocess()
-    succeed(any_cluster.submit_all("--trials", "short,long", "2a", WALLTIME="00:00:02", STOP_BEFORE="1"))
+    succeed(any_cluster.submit_all("--trials", "short,long,two-layers", "2a"))
+    # the last one too, whose number in Slurm is that of the whole array
     _, calls = any_cluster.run(SLOW=STEPS_2A[0])
-    for trial in ("short", "long"):
+    for trial in ("short", "long", "two-layers"):
         assert ["--resume" in call.split() for call in calls if f"--trial {trial} " in call] == [False, True]
         assert (any_cluster.tree / f"2a/trials/{trial}/test.txt").exists()
+        assert len([call for call in calls if f"--model 2a/trials/{trial}/" in call]) == 1
 
 
-def test_a_training_that_saved_nothing_gets_no_successor(cluster):
-    succeed(cluster.call("qsub", *CUT_OFF, "jobs/3a.pbs"))
-    jobs, calls = cluster.run(STUCK=TRAIN_3A)
-    assert len(jobs) == len(calls) == 1
-    assert jobs["imdb-3a"]["status"] == 1
-    assert "error: no state was saved before the walltime ended; give more with WALLTIME=" in errors(
-        cluster, jobs["imdb-3a"]
-    )
+@pytest.mark.parametrize("cut_off", ["2a/RNN_sentiment_analysis.py", "2a/RNN_test.py", PREPROCESSING])
+def test_a_job_that_slurm_preempts_goes_on(cut_off, tmp_path):
+    slurm = Cluster(tmp_path, "slurm")
+    succeed(slurm.submit_all("--sample", "2a"))
+    jobs, calls = slurm.run(PREEMPT=cut_off)
+    assert [job["status"] for job in jobs.values()] == [0, 0]
+    assert scripts(calls).count(cut_off) == 2
+    assert sorted(job["restarts"] for job in jobs.values()) == [0, 1]
+    assert (slurm.tree / "2a/trials/sample/test.txt").exists()
+
+
+@pytest.mark.parametrize("status", ["1", "143"])
+def test_a_training_that_fails_is_not_started_again(status, any_cluster):
+    any_cluster.preprocess()
+    succeed(any_cluster.submit_all("2a"))
+    jobs, calls = any_cluster.run(FAIL=STEPS_2A[0], FAIL_STATUS=status)
+    assert [job["status"] for job in jobs.values()] == [int(status)]
+    assert scripts(calls) == STEPS_2A[:1]
 
 
 def test_where_the_walltime_cannot_be_seen(cluster):
@@ -306,11 +360,12 @@ def test_where_the_walltime_cannot_be_seen(cluster):
     jobs, calls = cluster.run()
     assert jobs["imdb-3a"]["status"] == 0
     assert len(calls) == 2
+    assert "--max-time" not in calls[0]
     assert "there is no telling here when the walltime ends" in errors(cluster, jobs["imdb-3a"])
 
 
 def test_it_does_not_submit_itself_for_ever(cluster):
-    succeed(cluster.call("qsub", *CUT_OFF[:-1], "STOP_BEFORE=1,MORE_JOBS=0", "jobs/3a.pbs"))
+    succeed(cluster.call("qsub", "-v", "MORE_JOBS=0", "jobs/3a.pbs"))
     succeed(cluster.call("qsub", "-W", "depend=afterok:1.bw", "jobs/3c.pbs"))
     jobs, _ = cluster.run(SLOW=TRAIN_3A)
     assert jobs["imdb-3a"]["status"] == 1
@@ -323,7 +378,48 @@ def test_a_walltime_that_is_too_short(cluster):
     jobs, calls = cluster.run()
     assert jobs["imdb-3a"]["status"] == 2
     assert calls == []
-    assert "error: the walltime 00:05:00 leaves nothing" in errors(cluster, jobs["imdb-3a"])
+    assert "error: the walltime 00:05:00 leaves not a minute" in errors(cluster, jobs["imdb-3a"])
+
+
+# ------------------------------------------------------------------------- a batch system that does not answer
+
+
+def test_a_running_job_asks_again(any_cluster):
+    any_cluster.preprocess()
+    succeed(any_cluster.submit_all("2a"))
+    (any_cluster.spool / "silent").write_text("3")
+    jobs, calls = any_cluster.run(SLOW=STEPS_2A[0])
+    assert {job["status"] for job in jobs.values()} == {0}
+    assert "--max-time 235" in calls[0]
+    assert (any_cluster.spool / "slept").read_text() == "sleep 5\nsleep 10\nsleep 20\n"
+
+
+def test_no_answer_is_no_reason_to_submit(any_cluster):
+    any_cluster.preprocess()
+    printed = succeed(any_cluster.submit_all("1a"))
+    before = any_cluster.jobs()
+    (any_cluster.spool / "silent").write_text("2")
+    again = succeed(any_cluster.submit_all("1a"))
+    assert again == printed.replace("1a-default ", "1a-default waits or runs already: ")
+    (any_cluster.spool / "silent").write_text("99")
+    done = any_cluster.submit_all("1a")
+    assert done.returncode == 1
+    assert "error: the batch system does not answer: " in done.stderr
+    assert any_cluster.jobs() == before
+
+
+def test_two_calls_at_once_submit_once(any_cluster):
+    any_cluster.preprocess()
+    # each takes a while to submit
+    submits = any_cluster.tree.parent / "bin" / COMMANDS[any_cluster.kind][0]
+    hidden = any_cluster.tree.parent / "hidden"
+    hidden.mkdir()
+    submits.rename(hidden / submits.name)
+    any_cluster.write_command(submits.name, f'#!/bin/bash\n/bin/sleep 0.3\nexec {hidden / submits.name} "$@"\n')
+    with ThreadPoolExecutor() as pool:
+        printed = sorted(pool.map(succeed, pool.map(lambda _: any_cluster.submit_all("1a"), range(2))))
+    (job,) = any_cluster.jobs().values()
+    assert printed == [f"1a-default {job['id']}\n", f"1a-default waits or runs already: {job['id']}\n"]
 
 
 # ---------------------------------------------------------------------------------------------- submit_all.sh
@@ -347,6 +443,8 @@ def test_everything_in_the_right_order(any_cluster):
     assert all("--data preprocessed_data/sample --device cuda " in call for call in calls[1:])
     # the same options as in run_all.sh
     assert "--language-model 3a/trials/sample/language.model --batch-size 50 --hidden-units 100" in calls[-2]
+    # and different names in qstat
+    assert len({job["name"][:15] for job in jobs.values()}) == len(jobs)
     assert "--length 60" in calls[ALL_STEPS.index("3b/generate_review.py")]
     assert calls[-1].endswith(LAUNCHED[any_cluster.kind])
     # what Blue Waters alone has is asked for there alone
@@ -356,7 +454,7 @@ def test_everything_in_the_right_order(any_cluster):
 
     # and nothing twice
     printed = succeed(any_cluster.submit_all("--sample"))
-    assert printed.splitlines() == [f"{name} done already" for name in SAMPLE_JOBS if "test" not in name]
+    assert printed.splitlines() == [f"{name} done already" for name in SAMPLE_JOBS]
     assert any_cluster.run()[1] == []
 
 
@@ -423,23 +521,14 @@ def test_a_failing_job_holds_back_what_depends_on_it(fail, held_back, cluster):
         assert (cluster.tree / part / "trials/sample/test.txt").exists()
 
 
-# a file that is newer than what was made from it: the jobs that are submitted again
-NEWER = {
-    "preprocessed_data/sample/imdb_train.txt": ["1a", "2a", "3a", "3a", "3b", "3c"],
-    "preprocessed_data/sample/imdb_train_glove.txt": ["1b", "2b"],
-    "1a/trials/sample/BOW.model": ["1a"],
-    "3a/trials/sample/language.model": ["3a", "3b", "3c"],
-    "3c/trials/sample/rnn.model": ["3c"],
-}
-
-
-@pytest.mark.parametrize(("newer", "parts"), NEWER.items())
-def test_what_is_older_than_its_source_is_submitted_again(newer, parts, cluster):
+@pytest.mark.parametrize("suffix", [".txt", ".model", ".state"])
+def test_the_times_of_files_do_not_matter(suffix, cluster):
     succeed(cluster.submit_all("--sample"))
     cluster.run()
-    (cluster.tree / newer).touch()
+    for name in cluster.files():
+        os.utime(cluster.tree / name, (1, 1) if name.endswith(suffix) else None)
     printed = succeed(cluster.submit_all("--sample"))
-    assert [line[:2] for line in printed.splitlines() if "done already" not in line] == parts
+    assert all(line.endswith(" done already") for line in printed.splitlines())
 
 
 def test_parts_and_trials(any_cluster):
@@ -472,17 +561,23 @@ def test_a_trial_of_3c_starts_from_3as_of_the_same_name(any_cluster):
     succeed(any_cluster.submit_all("--trials", "default,dusk,from-scratch", "3c"))
     ids = dict(line.split()[:2] for line in first.splitlines())
     waits_for = {
-        job["variables"]["TRIAL"]: job["depends_on"][1] for job in any_cluster.jobs().values() if "3c" in job["name"]
+        job["variables"]["TRIALS"]: job["depends_on"][1] for job in any_cluster.jobs().values() if "3c" in job["name"]
     }
-    assert waits_for["dusk"] == ids["3a-dusk"]
-    assert waits_for.get("from-scratch", waits_for["default"]) == ids["3a-default"]
+    assert waits_for == {"dusk": ids["3a-dusk"], "default:from-scratch": ids["3a-default"]}
+    failed = any_cluster.run(FAIL=TRAIN_3A)[0]
+    # that of 3a failed: the default one is not taken in its place
+    done = any_cluster.submit_all("--trials", "dusk", "3b", "3c")
+    assert succeed(done) == ""
+    for part in ("3b", "3c"):
+        assert f"{part}-dusk not submitted, there is no 3a/trials/dusk/language.model: submit 3a too" in done.stderr
+    assert {job["status"] for job in failed.values()} == {1, ENDED_BADLY}
+    succeed(any_cluster.submit_all("--trials", "default,dusk", "3a", "3b", "3c"))
     _, calls = any_cluster.run()
     for script, option in (("3b/generate_review.py", "--model"), ("3c/RNN_sentiment_analysis.py", "--language-model")):
         models = [call.split(f" {option} ")[1].split()[0] for call in calls if call.startswith(script)]
         assert sorted(set(models)) == ["3a/language.model", "3a/trials/dusk/language.model"]
         assert models.count("3a/trials/dusk/language.model") == 1
     # it exists
-    (any_cluster.tree / "3c/trials/dusk/test.txt").unlink()
     (any_cluster.tree / "3c/trials/dusk/rnn.model").unlink()
     succeed(any_cluster.submit_all("--trials", "dusk", "3c"))
     assert "--language-model 3a/trials/dusk/language.model" in any_cluster.run()[1][0]
@@ -497,10 +592,10 @@ HEADER = "part,trial,options,test options,what it shows\n"
 
 def test_empty_lines_and_quotes_in_the_table(cluster):
     cluster.preprocess()
-    text = f'\ufeff{HEADER}\n,,,,\n1a,mine,"--note \'a, ""b"" 50%\'",,"one, two"\r\n  \n'
+    text = f'\ufeff{HEADER.strip()},,\n\n,,,,\n1a,mine,"--note \'a, ""b"" 50%\'",,"one, two",,,\r\n  \n'
     (cluster.tree / "jobs" / "trials.csv").write_text(text)
     succeed(cluster.submit_all("--trials", "all"))
-    assert ' --trial mine --note a, "b" 50% ALPS' in cluster.run()[1][0]
+    assert ' --trial mine --max-time 55 --note a, "b" 50% ALPS' in cluster.run()[1][0]
 
 
 @pytest.mark.parametrize(
@@ -512,10 +607,12 @@ def test_empty_lines_and_quotes_in_the_table(cluster):
         (f"{HEADER}1a,all,,,\n", "line 2: 'all' is no name for a trial"),
         (f"{HEADER}1a,,--epochs 2,,\n", "line 2: '' is no name for a trial"),
         (f"{HEADER}1a,x,,,\n1a,x,,,\n", "line 3: part 1a has a trial x already, in line 2"),
+        (f"{HEADER}1a,x,–-epochs 2,,\n", "line 2: column 'options': –-epochs begins with a typographic dash"),
+        (f"{HEADER}1a,x,,--review “fine”,\n", "line 2: column 'test options': “ is a typographic quote"),
         (f"{HEADER}1a,x,,,one, two\n", 'line 2: 6 columns where 5 are expected; a text with commas needs "quotes"'),
-        (f"{HEADER}1a,x,--note 'a,,\n", "line 2: No closing quotation"),
+        (f"{HEADER}1a,x,--note 'a,,\n", "line 2: column 'options': No closing quotation"),
         (f'{HEADER}1a,x,"--note a,,\n', "line 2: unexpected end of data"),
-        (f"{HEADER}1a,x,wide,,\n", "line 2: 'wide' are no options"),
+        (f"{HEADER}1a,x,wide,,\n", "line 2: column 'options': 'wide' are no options"),
         (f"{HEADER}1a,x,,--lengths\u2028 5,\n", "options stand in one line"),
         (f"{HEADER}1b,x,,,\n", "jobs/trials.csv has no trials of part 1a"),
     ],
@@ -542,7 +639,7 @@ def test_a_new_trial_is_a_line_in_the_table(cluster):
     with open(cluster.tree / "jobs" / "trials.csv", "a") as table:
         table.write('1a,mine,"--epochs 1",,more\r\n')
     succeed(cluster.submit_all("--trials", "mine"))
-    assert " --trial mine --epochs 1 ALPS" in cluster.run()[1][0]
+    assert " --trial mine --max-time 55 --epochs 1 ALPS" in cluster.run()[1][0]
 
 
 def test_a_test_that_was_cut_off_is_submitted_alone(cluster):
@@ -551,7 +648,7 @@ def test_a_test_that_was_cut_off_is_submitted_alone(cluster):
     for part in ("1a", "3a"):
         (cluster.tree / part / "trials/sample/test.txt").unlink()
     printed = succeed(cluster.submit_all("--sample", "1a", "3a"))
-    assert [line.split()[0] for line in printed.splitlines()] == ["1a-sample", "3a-sample-test"]
+    assert [line.split()[0] for line in printed.splitlines()] == ["1a-sample", "3a-sample", "3a+test-sample"]
     assert scripts(cluster.run()[1]) == ["1a/BOW_test.py", "3a/RNN_language_test.py"]
 
 
@@ -560,8 +657,8 @@ def test_nodes_of_all_parts(cluster):
     jobs, calls = cluster.run()
     assert jobs["imdb-preprocess"]["resources"]["nodes"] == "1:ppn=16:xk"
     assert jobs["imdb-1a-sample"]["resources"]["nodes"] == "2:ppn=16:xk"
-    assert "WORLD_SIZE=1" in calls[0]
-    assert "WORLD_SIZE=2" in calls[1]
+    assert "torchrun" not in calls[0]
+    assert "torchrun --nnodes=2" in calls[1]
 
 
 def test_a_dry_run_submits_nothing(cluster):
@@ -570,7 +667,7 @@ def test_a_dry_run_submits_nothing(cluster):
     assert len(printed) == 9
     assert " qsub -N imdb-preprocess " in printed[0]
     assert "-W depend=afterok:<3a-sample> " in printed[-1]
-    assert printed[-1].endswith(" jobs/3c.pbs")
+    assert printed[-1].endswith(" jobs/3c.pbs ")
     assert cluster.run()[0] == {}
 
 
@@ -597,6 +694,7 @@ def test_bad_usage(arguments, words, cluster):
         ("MODULES_INIT=/nowhere", ["no /nowhere here", "MODULES="]),
         ("LAUNCHER=no-aprun -n 1", ["no no-aprun here", "LAUNCHER="]),
         ("SCHEDULER=lsf", ["SCHEDULER is lsf", "torque, pbspro or slurm"]),
+        ("SCHEDULER=pbspro,QOS=debug", ["QOS is debug", "QUEUE"]),
         ("ARGS=--note 'a", ["a quote is not closed in: --note 'a"]),
     ],
 )
@@ -607,6 +705,90 @@ def test_a_wrong_setting_is_named(settings, words, cluster):
     assert calls == []
     for word in words:
         assert word in errors(cluster, jobs["imdb-1a"])
+
+
+def test_a_second_list_of_variables_is_refused(any_cluster):
+    any_cluster.preprocess()
+    options, word = ("--export=NAME=1", "--export=ALL") if any_cluster.kind == "slurm" else ("-v NAME=1", "PASS")
+    refused(any_cluster.submit_all("1a", SUBMIT_OPTIONS=options), "SUBMIT_OPTIONS", word)
+    assert any_cluster.jobs() == {}
+
+
+def test_what_a_job_gets_of_the_environment(any_cluster):
+    any_cluster.preprocess()
+    given = {
+        "NLTK_DATA": "/data/nltk",
+        "OMP_NUM_THREADS": "4",
+        "NCCL_DEBUG": "INFO",
+        "OTHER": "1",
+        "WALLTIME": "00:10:00",
+    }
+    succeed(any_cluster.submit_all("1a", **given))
+    (job,) = any_cluster.jobs().values()
+    expected = dict(given)
+    if any_cluster.kind != "slurm":
+        del expected["OTHER"]  # qsub passes what is named
+        assert "OTHER" not in job["variables"]
+        assert job["umask"] == f"{os.umask(os.umask(0o022)):04o}"
+    assert expected.items() <= job["variables"].items()
+
+
+def test_the_settings_in_the_schedulers_words(any_cluster):
+    settings = {"QUEUE": "gpu", "CPU_QUEUE": "short", "WALLTIME": "00:30:00", "AT_ONCE": "2", "ACCOUNT": "course"}
+    kind = {"torque": "ppn=8", "pbspro": "ncpus=8", "slurm": "--cpus-per-task=2"}[any_cluster.kind]
+    memory = "60g" if any_cluster.kind == "slurm" else "60gb"
+    qos = {} if any_cluster.kind == "pbspro" else {"QOS": "debug"}
+    (any_cluster.tree.parent / "aclImdb").mkdir()
+    arguments = ["--imdb", any_cluster.tree.parent / "aclImdb", "--trials", "default,overfits,sgd", "1a"]
+    succeed(any_cluster.submit_all(*arguments, CPU_NODE_KIND=kind, MEMORY=memory, **settings, **qos))
+    preprocessing, trials = (any_cluster.jobs()[name] for name in ("imdb-preprocess", "imdb-1a-trials"))
+    assert (preprocessing["queue"], trials["queue"]) == ("short", "gpu")
+    assert (preprocessing["throttle"], trials["throttle"]) == (None, "2")
+    resources = {
+        "torque": ({"nodes": "1:ppn=8", "mem": "60gb", "qos": "debug"}, "1:ppn=16:xk"),
+        "pbspro": ({"select": "1:ncpus=8:mem=60gb", "place": "scatter"}, "1:ncpus=8:ngpus=1:mem=60gb"),
+        "slurm": ({"nodes": "1", "cpus": 2, "gpus": None, "mem": "60g"}, "1"),
+    }[any_cluster.kind]
+    assert preprocessing["resources"] == {"walltime": "00:30:00", **resources[0]}
+    assert resources[1] in trials["resources"].values()
+    assert trials.get("qos", "debug") == "debug"
+    assert {job["status"] for job in any_cluster.run()[0].values()} == {0}
+
+
+def test_a_walltime_that_slurm_would_let_wait_for_ever(tmp_path):
+    slurm = Cluster(tmp_path, "slurm")
+    slurm.preprocess()
+    refused(
+        slurm.submit_all("2a", QUEUE="short"),
+        "2a-default asks for 04:00:00, and short gives 30 minutes at most: set WALLTIME",
+    )
+    refused(slurm.submit_all("2a", WALLTIME="30:00:00"), "the default partition gives 1440 minutes at most")
+    for settings in ({"QUEUE": "short", "WALLTIME": "00:30:00"}, {"QUEUE": "gpu", "WALLTIME": "99:00:00"}):
+        succeed(slurm.submit_all("1a", "2a", **settings))
+
+
+def test_a_job_of_slurm_by_hand(tmp_path):
+    slurm = Cluster(tmp_path, "slurm")
+    del slurm.environment["SCHEDULER"]
+    needed = ["--parsable", "--requeue", "--mail-type=END", "--kill-on-invalid-dep=yes", "--open-mode=append"]
+    named = ["--job-name=1a", "--output=1a.out", "--error=1a.err", "--nodes=1", "--cpus-per-task=8", "--time=01:00:00"]
+    succeed(slurm.call("sbatch", "--ignore-pbs", *needed, *named, "jobs/1a.pbs"))
+    jobs, calls = slurm.run()
+    assert jobs["1a"]["status"] == 0, errors(slurm, jobs["1a"])
+    assert scripts(calls) == STEPS_1A
+    # as is submitting within a job
+    slurm.preprocess()
+    inside = {"SCHEDULER": "slurm", "SLURM_JOB_ID": "77", "SLURM_JOB_NUM_NODES": "3"}
+    succeed(slurm.submit_all("2a", **inside))
+    assert slurm.jobs()["imdb-2a-default"]["resources"]["nodes"] == "1"
+
+
+def test_help(cluster):
+    for flag in ("--help", "-h"):
+        printed = succeed(cluster.submit_all(flag))
+        assert printed.startswith("Submits the jobs of all parts")
+        assert "bash jobs/submit_all.sh --sample " in printed
+        assert "set -" not in printed
 
 
 @pytest.mark.parametrize(("kind", "command"), [("torque", "qsub"), ("slurm", "sbatch")])

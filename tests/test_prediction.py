@@ -201,7 +201,7 @@ def answer(part, model_of, sample_data, review):
     """What a part's test script prints for a review: the probability, and a list of pairs (word, change)."""
     options = ["--data", sample_data, "--model", model_of(part), "--device", "cpu", "--review", review]
     done = succeed(run_here(f"{part}/{PARTS[part][1]}", *options))
-    assert done.stderr == "running on the CPU, 1 threads\n"  # no progress bar but on a terminal
+    assert done.stderr == "running on the CPU, 1 thread\n"  # no progress bar but on a terminal
     first, *lines = done.stdout.splitlines()
     matches = [re.fullmatch(r"([+-][01]\.\d{4}) (\S+)", line) for line in lines]
     assert all(matches), done.stdout
@@ -252,6 +252,12 @@ def test_text_as_phones_and_word_processors_write_it(straight, written, model_of
     expected = score("2a", model_of, sample_data, "--review", straight)
     assert score("2a", model_of, sample_data, "--review", written) == expected
     assert score("2a", model_of, sample_data, "--review", "-", stdin=written) == expected
+    # and so are primes
+    primes = [
+        ["--data", sample_data, "--model", model_of("3a"), "--length", 1, "--prime", x] for x in (straight, written)
+    ]
+    of_straight, of_written = (succeed(run_here("3b/generate_review.py", *options)).stdout for options in primes)
+    assert of_written == of_straight
 
 
 # -------------------------------------------------------------------------------------------- many reviews at once
@@ -285,20 +291,52 @@ def test_a_file_of_reviews(part, model_of, sample_data, tmp_path):
             assert word == alone[1]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_where_a_line_ends(end, model_of, sample_data, tmp_path):
+    """And nowhere else: reviews hold next-line characters, line separators, form feeds."""
+    odd = [f"a great{character}film" for character in "\x85\u2028\u2029\x0b\x0c\x1c\x1d\x1e"]
+    (tmp_path / "reviews.txt").write_bytes(end.join([*odd, "a bad film", ""]).encode())
+    rows = table(score("1a", model_of, sample_data, "--reviews", tmp_path / "reviews.txt"))
+    assert [row[0] for row in rows[1:]] == [str(number) for number in range(1, len(odd) + 2)]
+    assert all(row[2] in ("positive", "negative") for row in rows[1:])
+
+
+TABLES = {
+    "reviews.csv": "a great film,positive\n",
+    "Reviews.TSV": "a great film\tpositive\n",
+    "reviews.txt": '\ufeff"review","sentiment"\n"a great film",positive\n',
+    "reviews": "id;Text;Label\n1;a great film;1\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_refused(name, model_of, sample_data, tmp_path):
+    (tmp_path / name).write_text(TABLES[name], encoding="utf-8")
+    options = ["--data", sample_data, "--model", model_of("1a"), "--reviews", tmp_path / name]
+    refused(run_here("1a/BOW_test.py", *options), tmp_path / name, "is a table", "one a line")
+
+
+def test_a_review_may_name_what_tables_do(model_of, sample_data, tmp_path):
+    (tmp_path / "reviews.txt").write_text("a review, with sentiment, of a great film\n")
+    assert len(table(score("1a", model_of, sample_data, "--reviews", tmp_path / "reviews.txt"))) == 2
+
+
 def test_a_folder_of_reviews(model_of, sample_data, tmp_path):
     for number, text in enumerate(TEXTS[:2]):
         (tmp_path / f"{number}.txt").write_text(text + "\n\nIt goes on.\n")
     (tmp_path / "notes.md").write_text("no review")
+    (tmp_path / "._1.txt").write_bytes(b"\xff\x00")  # a Mac leaves it
     rows = table(score("1a", model_of, sample_data, "--reviews", tmp_path))
     assert [row[0] for row in rows] == ["review", "0.txt", "1.txt"]
 
 
-@pytest.mark.parametrize("content", [None, b"", "très".encode("latin-1")])
+@pytest.mark.parametrize("content", [None, b"", "a film\ntrès".encode("latin-1")])
 def test_reviews_that_cannot_be_read(content, model_of, sample_data, tmp_path):
     if content is not None:
         (tmp_path / "reviews.txt").write_bytes(content)
     options = ["--data", sample_data, "--model", model_of("1a"), "--reviews", tmp_path / "reviews.txt"]
-    refused(run_here("1a/BOW_test.py", *options), tmp_path / "reviews.txt")
+    words = ["line 2", "UTF-8"] if content else []
+    refused(run_here("1a/BOW_test.py", *options), tmp_path / "reviews.txt", *words)
 
 
 def test_the_model_of_a_trial(tree, trained):

@@ -1,10 +1,15 @@
 """preprocess_data.py, run as a user runs it: its files, its figures, and its answer to bad input."""
 
+import errno
 import gzip
+import io
+import itertools
+import multiprocessing
 import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -13,10 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from odd_archives import DEFLATE64, PASSWORD, ZSTANDARD, packed_as
 
 import preprocess_data
-from common.data import download
+from common.data import download, reviews
 from common.data.imdb import Review, find_reviews, warn_of_differences
+from common.data.reviews import Vocabulary, load_glove_embeddings, load_reviews
+from common.errors import InputError
+from common.files import new_file
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -48,6 +57,9 @@ def imdb(tmp_path):
     write_reviews(tmp_path / "aclImdb", [(name, text) for name, (text, _) in {**TRAIN, **TEST}.items()])
     (tmp_path / "aclImdb/train/pos/.DS_Store").write_bytes(b"\xff\x00")
     (tmp_path / "aclImdb/train/pos/._2_9.txt").write_bytes(b"\xff\x00")
+    # editors leave copies, of a file and of a folder
+    for folder in ("train/pos/.ipynb_checkpoints", ".backup/aclImdb/train/pos"):
+        write_reviews(tmp_path / "aclImdb" / folder, [("3_9.txt", "A copy.")])
     (tmp_path / "aclImdb/train/urls_pos.txt").write_text("http://")
     return tmp_path / "aclImdb"
 
@@ -110,6 +122,7 @@ def test_files_and_statistics(imdb, glove, tmp_path):
     assert words_of(output / "imdb_train.txt", DICTIONARY) == expected
     assert words_of(output / "imdb_test.txt", DICTIONARY) == ["a fine ? , it 's zoë .", "? ? a bad ? ."]
     assert (output / "imdb_test_unknown.txt").read_text() == "actor\ndreadful\n;\nactor\n"
+    assert (output / "imdb_test_names.txt").read_text().splitlines() == list(TEST)
     for split, labels in (("train", [1, 1, 0, -1, -1]), ("test", [1, 0])):
         found = np.load(output / f"imdb_{split}_labels.npy")
         assert found.dtype == np.int8
@@ -142,7 +155,12 @@ def test_without_glove_it_says_what_to_run_later(imdb, tmp_path):
 
 
 def test_glove_alone_gives_the_same_bytes(imdb, glove, tmp_path):
+    # what ends a line elsewhere is white space here: it ends a word, and no line of the files
+    write_reviews(imdb, [("test/neg/0_2.txt", "Dreadful\x85bad\u2028odd\x0codder\x1coddest\r\nactor\r!")])
     succeed("--imdb", imdb, "--glove", glove, "--output", tmp_path / "together")
+    assert words_of(tmp_path / "together/imdb_test.txt", DICTIONARY)[1] == "? bad ? ? ? ? !"
+    unknown = (tmp_path / "together/imdb_test_unknown.txt").read_bytes()
+    assert unknown == b"actor\ndreadful\nodd\nodder\noddest\nactor\n"
     succeed("--imdb", imdb, "--output", tmp_path / "apart")
     shutil.rmtree(imdb)
     done = succeed("--glove", glove, "--output", tmp_path / "apart")
@@ -150,14 +168,11 @@ def test_glove_alone_gives_the_same_bytes(imdb, glove, tmp_path):
     assert contents(tmp_path / "apart") == contents(tmp_path / "together")
 
 
-def test_a_later_run_takes_away_glove_ids_of_other_reviews(imdb, glove, tmp_path):
+def test_a_later_run_takes_away_the_glove_files_of_other_reviews(imdb, glove, tmp_path):
     succeed("--imdb", imdb, "--glove", glove, "--output", tmp_path / "output")
     (imdb / "train/pos/2_9.txt").write_text("Another.")
     succeed("--imdb", imdb, "--output", tmp_path / "output")
-    assert sorted(path.name for path in (tmp_path / "output").glob("*glove*")) == [
-        "glove_dictionary.npy",
-        "glove_embeddings.npy",
-    ]
+    assert not list((tmp_path / "output").glob("*glove*"))
 
 
 @pytest.fixture
@@ -228,8 +243,7 @@ def test_token_files_are_read_back_as_written(tmp_path):
     lengths = rng.integers(1, 6, 2500).astype(np.int32)
     for largest in (0, 9, 10, 123456):
         tokens = preprocess_data.Tokens(rng.integers(0, largest + 1, lengths.sum()).astype(np.int32), lengths)
-        with preprocess_data.ExitStack() as files:
-            preprocess_data.write_tokens(files, tmp_path / "tokens.txt", tokens)
+        preprocess_data.write_tokens(new_file, tmp_path / "tokens.txt", tokens)
         lines = np.split(tokens.ids, np.cumsum(lengths)[:-1])
         text = "".join(" ".join(map(str, line)) + "\n" for line in lines)
         assert (tmp_path / "tokens.txt").read_text() == text
@@ -258,6 +272,141 @@ def test_downloads_and_preprocesses(imdb, glove, tmp_path, monkeypatch, capsys):
     assert asked[1:] == [asked[0], (download.GLOVE_URL, "glove.840B.300d.zip", download.GLOVE_MD5)]
     preprocess("--imdb", imdb, "--glove", glove, "--output", tmp_path / "expected")
     assert contents(tmp_path / "both") == contents(tmp_path / "expected")
+
+
+# ---- all of the files or none, wherever the writing ends
+
+
+def made(words, labels, value):
+    """A `Corpus` of reviews, its labels, and GloVe vectors; another one differs in all files, but in no shape."""
+    train = preprocess_data.Tokens(np.array([1, 2, 3, 1, 2, 1], np.int32), np.array([3, 2, 1], np.int32))
+    test = preprocess_data.Tokens(np.array([2, 4], np.int32), np.array([1, 1], np.int32))
+    vectors = [words[3], *words[:2]], np.full((4, 2), value, np.float32)
+    return preprocess_data.Corpus(words, 3, train, test), {"train": labels, "test": labels[:2]}, vectors
+
+
+OLD = made(["the", "a", "film", "dreadful"], np.array([1, 0, 0], np.int8), 0.5)
+NEW = made(["bad", "was", "it", "fine"], np.array([1, 1, 0], np.int8), 1.5)
+NEW[0].train.ids[:] = NEW[0].train.ids[::-1]
+NEW[0].test.ids[:] = NEW[0].test.ids[::-1]
+
+
+def write_imdb(output, made):
+    names = [f"test/pos/{word}.txt" for word in made[0].words[:2]]
+    preprocess_data.write_imdb(output, *made[:2], names)
+
+
+def write_glove(output, made):
+    preprocess_data.write_glove(output, made[0], *made[2])
+
+
+def write_all(output, made):
+    write_imdb(output, made)
+    write_glove(output, made)
+
+
+def found_by(output, glove):
+    """All that the parts read of the reviews, in IMDB's or in GloVe's ids; None where they refuse."""
+    try:
+        vocabulary = Vocabulary(output, glove=glove)
+        found = [vocabulary.words.tolist()]
+        for split in preprocess_data.SPLITS:
+            reviews = load_reviews(output, split, vocabulary, "cpu", labelled=False)
+            found += [reviews.ids.tolist(), reviews.lengths.tolist(), reviews.labels.tolist()]
+        if glove:
+            found.append(load_glove_embeddings(output, vocabulary.size, "cpu").tolist())
+    except InputError:
+        return None
+    return found
+
+
+def found_again(output):
+    """What a later run with --glove alone reads; None where it refuses."""
+    try:
+        corpus = preprocess_data.read_corpus(output)
+    except InputError:
+        return None
+    return corpus.words, *(tokens.ids.tolist() for tokens in (corpus.train, corpus.test))
+
+
+READERS = [lambda output: found_by(output, False), lambda output: found_by(output, True), found_again]
+
+
+def write_until(step, output):
+    """Writes NEW, and is killed when it has taken away files or given them their names `step` times."""
+    steps = itertools.count(1)
+
+    def killed_after(change):
+        def changed(*arguments, **options):
+            change(*arguments, **options)
+            if next(steps) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return changed
+
+    os.replace, os.unlink = killed_after(os.replace), killed_after(os.unlink)
+    write_all(output, NEW)
+
+
+@pytest.mark.parametrize("handout", [False, True])
+def test_a_run_killed_between_two_files_leaves_no_mixture(handout, tmp_path, monkeypatch):
+    monkeypatch.setattr(reviews, "HANDOUT_COUNTS", {"train": (1, 2, 0), "test": (1, 1, 0)})
+    for name, made in (("old", OLD), ("new", NEW)):
+        (tmp_path / name).mkdir()
+        write_all(tmp_path / name, made)
+    if handout:
+        # the handout's own script writes no labels
+        for split in preprocess_data.SPLITS:
+            (tmp_path / f"old/imdb_{split}_labels.npy").unlink()
+    old, new = ([read(tmp_path / name) for read in READERS] for name in ("old", "new"))
+    assert None not in old + new
+    assert all(one != other for one, other in zip(old, new, strict=True))
+
+    seen = []
+    for step in itertools.count(1):
+        output = tmp_path / str(step)
+        shutil.copytree(tmp_path / "old", output)
+        writing = multiprocessing.get_context("fork").Process(target=write_until, args=(step, output))
+        writing.start()
+        writing.join()
+        found = [read(output) for read in READERS]
+        if writing.exitcode == 0:
+            break
+        assert writing.exitcode == -signal.SIGKILL
+        for one, before, after in zip(found, old, new, strict=True):
+            assert one in (None, before, after)
+        # the jobs look whether these two are there
+        assert (output / "imdb_dictionary.npy").exists() == (found[0] is not None)
+        assert (output / "glove_dictionary.npy").exists() == (found[1] is not None)
+        seen.append([("old" if one == before else one and "new") for one, before in zip(found, old, strict=True)])
+    assert found == new
+    assert contents(output) == contents(tmp_path / "new")
+    # before IMDB's files, those of GloVe go; they come back last
+    assert [key for key, _ in itertools.groupby(seen)] == [
+        ["old", None, "old"],
+        [None, None, None],
+        ["new", None, "new"],
+        ["new", "new", "new"],
+    ]
+
+
+@pytest.mark.parametrize(("write", "no_of_files"), [(write_imdb, 7), (write_glove, 4)])
+def test_a_disk_that_is_full_when_a_file_goes_to_it(write, no_of_files, tmp_path, monkeypatch):
+    write_all(tmp_path, OLD)
+    before = contents(tmp_path)
+    fsync = os.fsync
+    for full_at in range(no_of_files):
+        calls = itertools.count()
+
+        def full(descriptor, calls=calls, full_at=full_at):
+            if next(calls) == full_at:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(InputError, match=r"cannot write .*: No space left on device"):
+            write(tmp_path, NEW)
+        assert contents(tmp_path) == before
 
 
 # ---- what the reviews come in
@@ -294,6 +443,62 @@ def test_an_archive_gives_the_bytes_of_the_folder(imdb, tmp_path, name, root):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["aclImdb", name, "open", "packed"])
 
 
+def test_hard_links_in_an_archive_are_read(imdb, tmp_path):
+    for name in ("train/pos/11_8.txt", "train/unsup/11_0.txt", "test/pos/11_8.txt"):
+        os.link(imdb / "train/pos/2_9.txt", imdb / name)
+    archive = pack(imdb, tmp_path / "a.tar.gz")
+    with tarfile.open(archive) as opened:
+        assert sum(entry.islnk() for entry in opened) == 3
+    succeed("--imdb", archive, "--output", tmp_path / "packed")
+    succeed("--imdb", imdb, "--output", tmp_path / "open")
+    assert contents(tmp_path / "packed") == contents(tmp_path / "open")
+
+
+def link_to_a_review(imdb):
+    (imdb / "train/pos/11_8.txt").symlink_to("2_9.txt")
+    return "train/pos/11_8.txt"
+
+
+def link_to_a_folder(imdb):
+    (imdb / "train/unsup").rename(imdb / "train/other")
+    (imdb / "train/unsup").symlink_to("other")
+    return "train/unsup"
+
+
+def hard_link_to_what_is_no_review(imdb):
+    (imdb / "zzz").write_text("A fine film.")  # packed first
+    os.link(imdb / "zzz", imdb / "test/pos/11_8.txt")
+    return "test/pos/11_8.txt"
+
+
+@pytest.mark.parametrize(
+    ("name", "link"),
+    [
+        ("a.tar.gz", link_to_a_review),
+        ("a.tar", link_to_a_folder),
+        ("a.tar", hard_link_to_what_is_no_review),
+        ("a.zip", link_to_a_review),
+        ("a.zip", link_to_a_folder),
+    ],
+)
+def test_other_links_in_an_archive_are_refused(imdb, tmp_path, name, link):
+    linked = link(imdb)
+    archive = tmp_path / name
+    paths = dict.fromkeys([*imdb.glob("z*"), *sorted(imdb.glob("t*/*/*.txt")), imdb / linked])
+    if name == "a.zip":
+        with zipfile.ZipFile(archive, "w") as opened:
+            for path in paths:
+                entry = zipfile.ZipInfo(f"aclImdb/{path.relative_to(imdb)}")
+                entry.external_attr = path.lstat().st_mode << 16
+                opened.writestr(entry, os.readlink(path) if path.is_symlink() else path.read_bytes())
+    else:
+        with tarfile.open(archive, "w:gz" if name == "a.tar.gz" else "w") as opened:
+            for path in paths:
+                opened.add(path, f"aclImdb/{path.relative_to(imdb)}", recursive=False)
+    line = fail("--imdb", archive, "--output", tmp_path / "output")
+    assert f"{archive}/aclImdb/{linked} is a link; pack the files themselves" in line
+
+
 def test_bad_reviews_in_an_archive(imdb, tmp_path):
     (imdb / "train/neg/0_1.txt").write_bytes(b"Bad film\xe9.")
     archive = pack(imdb, tmp_path / "a.tar.gz")
@@ -313,11 +518,34 @@ def changed(content):
     return content.replace(b"Dreadful", b"Gruesome")
 
 
+def wrong_sum(content):
+    """The gzip file with another sum behind its last byte, which is so far behind the end of the tar within."""
+    content = gzip.compress(gzip.decompress(content) + bytes(3 << 20))
+    return content[:-8] + bytes([content[-8] ^ 1]) + content[-7:]
+
+
+def damaged_lzma(content):
+    """The zip file packed anew with LZMA, and a review damaged."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+    review = new.getinfo("aclImdb/train/pos/2_9.txt")
+    start = review.header_offset + 30 + len(review.filename)
+    content = packed.getvalue()
+    return content[: start + 9] + b"\xff" * 9 + content[start + 18 :]
+
+
 @pytest.mark.parametrize(
     ("name", "level", "damage"),
     [
         ("a.tar.gz", 9, cut_off),
         ("a.tar.gz", 0, changed),
+        ("a.tar.gz", 9, wrong_sum),
+        ("a.zip", 9, damaged_lzma),
+        ("a.zip", 9, lambda content: packed_as(content, flags=PASSWORD)),
+        ("a.zip", 9, lambda content: packed_as(content, DEFLATE64)),
+        ("a.zip", 9, lambda content: packed_as(content, ZSTANDARD)),
         ("a.zip", 9, cut_off),
         ("a.zip", 0, changed),
         ("a.tar", 0, cut_off),
@@ -334,7 +562,7 @@ def test_a_damaged_archive_is_refused(imdb, tmp_path, name, level, damage):
             opened.write(imdb / "test/neg/0_2.txt", "test/neg/0_2.txt")
     archive.write_bytes(damage(archive.read_bytes()))
     line = fail("--imdb", archive, "--output", tmp_path / "output")
-    assert f"{archive} is no whole tar or zip file" in line
+    assert f"{archive} is damaged, or no archive that Python can unpack" in line
     assert "aclImdb_v1.tar.gz" in line
     assert nothing_but_punkt(tmp_path / "output")
 
@@ -447,6 +675,49 @@ def test_a_killed_worker(imdb, tmp_path):
         "need less"
     )
     assert nothing_but_punkt(tmp_path / "output")
+
+
+# why worker processes cannot be started
+NO_SEMAPHORES = """
+import _multiprocessing, multiprocessing.synchronize
+def fail(*arguments):
+    raise OSError(38, "Function not implemented")
+_multiprocessing.SemLock = fail
+"""
+ONE_PROCESS_MORE = """
+import multiprocessing
+multiprocessing.set_start_method("fork")
+fork, processes = os.fork, iter([1])
+def fork_once():
+    if next(processes, None) is None:
+        raise OSError(11, "Resource temporarily unavailable")
+    return fork()
+os.fork = fork_once
+"""
+LONG_PATH_OF_A_SOCKET = """
+import multiprocessing
+multiprocessing.set_start_method("forkserver")
+"""
+
+
+@pytest.mark.parametrize(
+    ("patch", "reason"),
+    [
+        (NO_SEMAPHORES, "Function not implemented"),
+        (ONE_PROCESS_MORE, "Resource temporarily unavailable"),
+        (LONG_PATH_OF_A_SOCKET, ""),  # newer Pythons find a shorter one
+    ],
+)
+def test_where_no_workers_can_be_started_one_process_does_it_all(imdb, tmp_path, patch, reason):
+    temporary = tmp_path / ("t" * 130)
+    temporary.mkdir()
+    patch += "preprocess_data.REVIEWS_PER_CHUNK = 2"
+    code = RUN_IN_PARTS.format(repo=str(REPO), patch=patch)
+    options = {"code": code, "env": {"TMPDIR": str(temporary)}}
+    done = succeed("--imdb", imdb, "--output", tmp_path / "alone", "--workers", 3, **options)
+    assert not reason or f"{reason}): this one tokenizes alone" in done.stderr
+    succeed("--imdb", imdb, "--output", tmp_path / "output")
+    assert contents(tmp_path / "alone") == contents(tmp_path / "output")
 
 
 def test_a_lack_of_memory(imdb, tmp_path):

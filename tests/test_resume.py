@@ -1,7 +1,7 @@
 """Trainings that are cut off and resumed, stopped early, or run with a learning rate that drops."""
 
+import errno
 import json
-import os
 import random
 import re
 import signal
@@ -28,8 +28,9 @@ from conftest import (
 
 from common.errors import InputError
 from common.files import sole_use
+from common.training import evaluation, loop
 from common.training.checkpoints import load_checkpoint
-from common.training.metrics import Tally
+from common.training.loop import Training
 from common.training.resuming import Signals
 
 
@@ -122,25 +123,6 @@ def test_a_killed_run_goes_on_from_its_last_whole_epoch(run, sample_data, tmp_pa
 # ------------------------------------------------------------------------------------------------------ signals
 
 
-@pytest.fixture
-def signal_at(monkeypatch):
-    """A function: this process gets `number` when it has counted `batch` batches, of trainings and tests alike."""
-
-    def signal_at(number, batch):
-        add, counted = Tally.add, 0
-
-        def add_and_signal(self, *figures):
-            nonlocal counted
-            add(self, *figures)
-            counted += 1
-            if counted == batch:
-                os.kill(os.getpid(), number)
-
-        monkeypatch.setattr(Tally, "add", add_and_signal)
-
-    return signal_at
-
-
 # a training on the sample has 20 batches an epoch, of 3a 60, and a test 20
 SIGNALS = [
     ("1a", "", signal.SIGTERM, 7, "in epoch 0, after 7 batches"),
@@ -157,9 +139,15 @@ SIGNALS = [
     ("1b", "", signal.SIGTERM, 41, "in epoch 1, after 1 batches"),
     ("2a", "--epochs 3", signal.SIGTERM, 50, "in epoch 2, after 10 batches"),
     ("2b", "--epochs 1 --layers 2", signal.SIGTERM, 15, "in epoch 0, after 15 batches"),
-    ("3a", "--epochs 1", signal.SIGINT, 59, "in epoch 0, after 59 batches"),
-    ("3c", "--epochs 2", signal.SIGTERM, 21, "in epoch 1, after 1 batches"),
+    ("3a", "--epochs 1 --backwards --weight-drop 0.3", signal.SIGINT, 59, "in epoch 0, after 59 batches"),
+    ("3c", "--epochs 2 --weight-drop 0.3", signal.SIGTERM, 21, "in epoch 1, after 1 batches"),
     ("3c", "--epochs 1 --whole --train-length 100 --test-length 200", signal.SIGTERM, 7, "in epoch 0, after 7 batches"),
+    ("1a", "--max-time 1000", None, 7, "in epoch 0, after 7 batches"),
+    ("1a", "--max-time 1000", None, 20, "in epoch 0, after 20 batches"),  # the test is not begun
+    ("1a", "--max-time 1000", None, 25, "in epoch 1, after 0 batches"),  # in the test
+    ("1a", "--max-time 1000 --validation 100 --batch-size 45 --epochs 1", None, 21, "after epoch 0"),
+    ("2a", "--max-time 1000 --epochs 3", None, 50, "in epoch 2, after 10 batches"),
+    ("3a", "--max-time 1000 --epochs 1", None, 30, "in epoch 0, after 30 batches"),
 ]
 
 
@@ -169,16 +157,18 @@ def test_a_signal_costs_no_batch(part, options, number, batch, place, run, tmp_p
     handlers = [signal.getsignal(number) for number in Signals.NUMBERS]
     signal_at(number, batch)
     stopped = run(part, "stopped", *options.split())
-    assert stopped.returncode == (130 if number == signal.SIGINT else 143)
-    message = f"interrupted by {number.name} {place}; saved in {tmp_path / 'stopped'}"
+    assert stopped.returncode == {None: 0, signal.SIGINT: 130}.get(number, 143)
+    message = f"interrupted by {number.name if number else '--max-time'} {place}; saved in {tmp_path / 'stopped'}"
     assert stopped.stderr.splitlines()[-1].startswith(message), stopped.stderr
     assert "--resume" in stopped.stderr.splitlines()[-1]
     assert not list((tmp_path / "stopped").glob("*.model"))
     assert [signal.getsignal(number) for number in Signals.NUMBERS] == handlers
+    assert json.loads((tmp_path / "stopped" / "run.json").read_text())["finished"] is False
 
     monkeypatch.undo()
     resumed = succeed(run(part, "stopped", *options.split(), "--resume"))
-    assert f"going on {place}\n" in resumed.stderr
+    # after the last epoch there is only the test left
+    assert ("finished already" if place == "after epoch 0" else f"going on {place}\n") in resumed.stderr
     assert same_run(tmp_path / "stopped", tmp_path / "straight")
     # together the two print what the undisturbed run does, no line twice
     assert without_times(stopped.stdout + resumed.stdout) == without_times(straight.stdout)
@@ -194,12 +184,85 @@ def test_signal_after_signal(run, tmp_path, signal_at, monkeypatch):
     assert same_run(tmp_path / "stopped", tmp_path / "straight")
 
 
+def test_runs_whose_time_is_too_short_get_on(run, tmp_path):
+    options = ["--epochs", 2, "--validation", 200, "--batch-size", 200]
+    straight = succeed(run("1a", "straight", *options))
+    stdout, ends = "", []
+    while not ends or "interrupted by --max-time" in ends[-1]:
+        done = succeed(run("1a", "stopped", *options, "--max-time", 1e-9, *(["--resume"] if ends else [])))
+        stdout += done.stdout
+        ends.append(done.stderr.splitlines()[-1])
+        assert len(ends) < 20
+    # in each, one of the four batches of an epoch is done, or a test
+    assert len(ends) == 2 * (4 + 1) + 1
+    assert same_run(tmp_path / "stopped", tmp_path / "straight")
+    assert without_times(stdout) == without_times(straight.stdout)
+
+
+def test_a_finished_run_that_goes_on_is_not_finished(run, tmp_path):
+    succeed(run("1a", "run", "--epochs", 1))
+    succeed(run("1a", "run", "--epochs", 2, "--resume", "--max-time", 1e-9))
+    results = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (results["finished"], len(results["epochs"])) == (False, 1)
+    assert "--epochs 2" in results["options"]["settings"]
+    assert "--max-time" not in results["options"]["settings"]
+
+
 def test_another_living_run_keeps_its_folder(run, tmp_path):
     (tmp_path / "taken").mkdir()
     with sole_use(tmp_path / "taken"):
         refused(run("1a", "taken"), "another run", tmp_path / "taken", "--output")
-        assert list((tmp_path / "taken").iterdir()) == []
+        assert [path.name for path in (tmp_path / "taken").iterdir()] == [".lock"]
     succeed(run("1a", "taken", "--epochs", 1))
+    assert not (tmp_path / "taken" / ".lock").exists()
+
+
+@pytest.mark.parametrize("moment", ["test_pass", "save_model"])
+def test_a_run_keeps_its_folder_until_its_model_is_saved(moment, run, sample_data, tmp_path, monkeypatch):
+    """In the final test, and while the model is written."""
+    tries = []
+
+    def try_to_get_in(*arguments):
+        tries.append(train("1a", sample_data, tmp_path / "run", "--trial", "other"))
+        return called(*arguments)
+
+    module = loop if moment == "save_model" else evaluation
+    called = getattr(module, moment)
+    monkeypatch.setattr(module, moment, try_to_get_in)
+    monkeypatch.setattr(Training, "test_is_due", lambda self: False)
+    succeed(run("1a", "run", "--validation", 100, "--epochs", 1))
+    refused(tries[0], "another run is using")
+
+
+def test_a_folder_that_knows_no_locks(tmp_path, monkeypatch, capsys):
+    modes = []
+
+    def refuse(file, operation):
+        modes.append(file.mode)
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with sole_use(tmp_path):
+        assert (tmp_path / ".lock").exists()
+    assert modes == ["w"]  # NFS refuses one that is open for reading
+    assert capsys.readouterr().err == (
+        f"{tmp_path / '.lock'} cannot be locked (No locks available): nothing keeps other runs out of it\n"
+    )
+
+
+def test_a_signal_in_the_final_test(run, tmp_path, signal_at, monkeypatch):
+    options = ["--validation", 100, "--epochs", 1]  # 18 training batches, 2 of the validation, 20 of the test
+    succeed(run("1a", "straight", *options))
+    signal_at(signal.SIGTERM, 30)
+    stopped = run("1a", "stopped", *options)
+    assert stopped.returncode == 143
+    assert f"interrupted by SIGTERM after epoch 0; saved in {tmp_path / 'stopped'}" in stopped.stderr
+    assert json.loads((tmp_path / "stopped" / "run.json").read_text())["finished"] is False
+    monkeypatch.undo()
+    resumed = succeed(run("1a", "stopped", *options, "--resume"))
+    assert "going on with the final test\n" in resumed.stderr
+    assert same_run(tmp_path / "stopped", tmp_path / "straight")
+    assert json.loads((tmp_path / "stopped" / "run.json").read_text())["finished"] is True
 
 
 # ----------------------------------------------------------------------------------- what there is to go on from
@@ -212,20 +275,100 @@ def test_nothing_to_resume(run, tmp_path):
     assert same_run(tmp_path / "resumed", tmp_path / "straight")
 
 
-def test_a_finished_run_says_so(run, tmp_path):
-    succeed(run("1a", "run", "--epochs", 2))
-    before = read_model(tmp_path / "run" / "BOW.model")["state_dict"]
-    (tmp_path / "run" / "BOW.model").unlink()
-    done = succeed(run("1a", "run", "--epochs", 2, "--resume"))
-    assert done.stdout == ""
-    assert "finished already: 2 epochs are done\n" in done.stderr
-    assert same_weights(tmp_path / "run" / "BOW.model", before)
+def contents(folder):
+    """The bytes and the times of the files in a folder, but for the lock."""
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("[!.]*.*")}
 
 
-def test_a_run_without_resume_starts_anew(run, tmp_path):
-    succeed(run("1a", "run", "--epochs", 2))
+@pytest.mark.parametrize("options", [[], ["--validation", 100]], ids=str)
+def test_a_finished_run_is_left_as_it_is(options, run, tmp_path):
+    folder = tmp_path / "run"
+    succeed(run("1a", "run", "--epochs", 2, *options))
+    before = contents(folder)
+    assert len(before) == 5
+    done = succeed(run("1a", "run", "--epochs", 2, *options, "--resume"))
+    assert (done.stdout, done.stderr) == ("", "running on the CPU, 1 thread\nfinished already: epoch 1 was the last\n")
+    assert contents(folder) == before
+    # but the model is made where it is missing
+    (folder / "BOW.model").unlink()
+    done = succeed(run("1a", "run", "--epochs", 2, *options, "--resume"))
+    assert done.stderr.endswith(f"saved {folder / 'BOW.model'}\n")
+    assert contents(folder) | {"BOW.model": before["BOW.model"]} == before
+    assert same_weights(folder / "BOW.model", state(folder)["weights"])
+
+
+def test_run_json_tells_of_which_data(run, sample_data, tmp_path):
     succeed(run("1a", "run", "--epochs", 1))
-    assert len(state(tmp_path / "run")["history"]) == 1
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"] == state(tmp_path / "run")["data"]
+
+
+# ------------------------------------------------------------------------------------------ what a run finds there
+
+
+def test_a_run_that_was_cut_off_is_not_destroyed(run, tmp_path, signal_at, monkeypatch):
+    folder = tmp_path / "run"
+    signal_at(signal.SIGTERM, 50)
+    assert run("1a", "run").returncode == 143
+    monkeypatch.undo()
+    before = contents(folder)
+    for options in ([], ["--epochs", 1], ["--hidden-units", 8]):
+        refused(run("1a", "run", *options), folder / "BOW.state", "--resume", "--trial", "--overwrite")
+    (folder / "run.json").unlink()
+    refused(run("1a", "run"), folder / "BOW.state", "--overwrite")  # as if cut off in the first epoch
+    assert contents(folder).items() == {name: before[name] for name in before if name != "run.json"}.items()
+    refused(run("1a", "run", "--resume", "--overwrite"), "--overwrite", "--resume")
+
+    (folder / "log.csv").unlink()
+    signal_at(signal.SIGTERM, 1)
+    assert run("1a", "run", "--overwrite").returncode == 143
+    monkeypatch.undo()
+    # nothing of before is left
+    assert [path.name for path in folder.iterdir()] == ["BOW.state"]
+    assert len(state(folder)["history"]) == 1
+
+
+def test_a_finished_run_goes_to_a_folder(run, tmp_path):
+    folder, previous = tmp_path / "run", tmp_path / "run" / "previous"
+    for epochs in (1, 2, 3):
+        (folder / "test.txt").write_text(f"{epochs}") if folder.exists() else None
+        before = contents(folder)
+        done = succeed(run("1a", "run", "--epochs", epochs))
+        assert len(state(folder)["history"]) == epochs
+        if before:
+            assert contents(previous) == before
+            assert f"the finished run that was in {folder} is in {previous} now\n" in done.stderr
+        assert set(contents(folder)) == {"BOW.model", "BOW.state", "data.npy", "log.csv", "run.json"}
+    succeed(run("1a", "run", "--epochs", 1, "--overwrite"))
+    assert len(state(previous)["history"]) == 2  # stays, where what came after it is overwritten
+    # a model that lies there alone is one that somebody trained
+    for path in folder.glob("*.*"):
+        if path.name != "BOW.model":
+            path.unlink()
+    succeed(run("1a", "run", "--epochs", 2))
+    assert set(contents(previous)) == {"BOW.model"}
+
+
+def test_a_language_model_can_be_used_while_it_trains(run, sample_data, tmp_path, signal_at, monkeypatch):
+    signal_at(signal.SIGTERM, 60 + 20 + 30)  # batches of the first epoch, its test, the second epoch
+    assert run("3a", "run").returncode == 143
+    monkeypatch.undo()
+    model = tmp_path / "run" / "language.model"
+    assert same_weights(model, after_epochs(run, tmp_path, 1))
+    options = ["--data", sample_data, "--model", model, "--device", "cpu", "--length", 5]
+    done = succeed(run_here("3b/generate_review.py", *options))
+    assert f"{model} is not trained to its end: it is that of epoch 0\n" in done.stderr
+    succeed(run("3a", "run", "--resume"))
+    assert succeed(run_here("3b/generate_review.py", *options)).stderr == "running on the CPU, 1 thread\n"
+    assert same_weights(model, after_epochs(run, tmp_path, 2))
+
+
+def after_epochs(run, tmp_path, epochs):
+    """The language model of so many epochs."""
+    succeed(run("3a", f"{epochs}", "--epochs", epochs))
+    return tmp_path / f"{epochs}" / "language.model"
+
+
+# ----------------------------------------------------------------------------------------- states that do not fit
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +387,8 @@ CHANGES = [
     ("--seed 1", ["--seed 0"]),
     ("--dropout 0.1", ["--dropout 0.5"]),
     ("--vocab-size 900", ["--vocab-size 1000"]),
-    ("--lr-drop-epoch 2", ["--lr-drop-epoch None"]),
+    ("--lr-drop-epoch 2", ["without --lr-drop-epoch;"]),
+    ("--validation 100 --precise-batch-norm", ["without --precise-batch-norm", "without --validation"]),
 ]
 
 
@@ -252,9 +396,9 @@ CHANGES = [
 def test_other_hyperparameters_are_refused(options, words, one_epoch, sample_data):
     before = {path.name: path.read_bytes() for path in one_epoch.iterdir()}
     done = train("1a", sample_data, one_epoch, "--epochs", 2, "--resume", *options.split())
-    refused(done, one_epoch / "BOW.state", *words, "without --resume")
+    refused(done, one_epoch / "BOW.state", *words, "--overwrite in place of --resume")
     # and only those are named
-    assert len(re.findall(r"--[\w-]+ ", done.stderr.split("was saved with")[1])) == len(words)
+    assert len(re.findall(r" --", done.stderr.split("was saved")[1].split(";")[0])) == len(words)
     assert {path.name: path.read_bytes() for path in one_epoch.iterdir()} == before
 
 
@@ -268,7 +412,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_state_is_refused(damage, one_epoch, sample_data, tmp_path):
     (tmp_path / "BOW.state").write_bytes(damage(one_epoch))
-    refused(train("1a", sample_data, tmp_path, "--resume"), tmp_path / "BOW.state", "without --resume")
+    refused(train("1a", sample_data, tmp_path, "--resume"), tmp_path / "BOW.state", "--overwrite in place of --resume")
     assert [path.name for path in tmp_path.iterdir()] == ["BOW.state"]
 
 
@@ -321,7 +465,7 @@ class Malice:
 def test_a_state_that_would_run_code_is_refused(zipped, one_epoch, sample_data, tmp_path):
     content = read_model(one_epoch / "BOW.state") | {"place": Malice(tmp_path / "malice")}
     torch.save(content, tmp_path / "BOW.state", _use_new_zipfile_serialization=zipped)
-    refused(train("1a", sample_data, tmp_path, "--resume"), tmp_path / "BOW.state", "without --resume")
+    refused(train("1a", sample_data, tmp_path, "--resume"), tmp_path / "BOW.state", "--overwrite in place of --resume")
     assert not (tmp_path / "malice").exists()
 
 
@@ -442,7 +586,7 @@ def test_a_run_that_stopped_early_is_finished(stopped, sample_data, tmp_path):
     (tmp_path / "BOW.state").write_bytes((folder / "BOW.state").read_bytes())
     done = succeed(train("1a", sample_data, tmp_path, *EARLY, "--resume"))
     assert done.stdout == ""
-    assert f"finished already: {len(printed_tests(before.stdout))} epochs are done\n" in done.stderr
+    assert f"finished already: epoch {len(printed_tests(before.stdout)) - 1} was the last\n" in done.stderr
     assert same_weights(tmp_path / "BOW.model", folder / "BOW.model")
 
 

@@ -81,6 +81,8 @@ REAL = ["--imdb", "aclImdb", "--glove", "glove.txt"]
         (["--imdb", "aclImdb", "--glove"], "--glove needs a value"),
         (["--glove", "glove.txt"], "--glove and --trials go with --imdb"),
         (["--trials", "all"], "--glove and --trials go with --imdb"),
+        (["--imdb", "nowhere"], "there is no "),
+        (["--imdb", "aclImdb", "--glove", "nowhere"], "there is no "),
     ],
 )
 def test_bad_usage(arguments, words, run_all, tree):
@@ -184,33 +186,55 @@ def test_nothing_is_done_twice(run_all):
     assert again.stdout.endswith(TABLE)
 
 
-# a file that is newer than what was made from it: what is done again
-NEWER = {
-    "preprocessed_data/sample/imdb_train.txt": [*STEPS_1A, *STEPS_2A, TRAIN_3A, *AFTER_3A],
-    "preprocessed_data/sample/imdb_train_glove.txt": [*STEPS_1B, *STEPS_2B],
-    "1a/trials/sample/BOW.model": STEPS_1A[1:],
-    "3a/trials/sample/language.model": AFTER_3A,
-    "3c/trials/sample/rnn.model": AFTER_3A[-1:],
-}
-
-
-@pytest.mark.parametrize(("newer", "steps"), NEWER.items())
-def test_what_is_older_than_its_source_is_done_again(newer, steps, run_all, tree):
+@pytest.mark.parametrize("suffix", [".txt", ".model", ".state"])
+def test_the_times_of_files_do_not_matter(suffix, run_all, tree):
     succeed(run_all())
-    (tree / newer).touch()
+    # as a copy or a `touch` leaves them
+    for path in tree.rglob("*"):
+        os.utime(path, (1, 1) if path.suffix == suffix else None)
     done, calls = succeed(run_all())
-    assert list(calls) == steps
-    # the states are older too
-    assert not any("--resume" in options for options in calls.values())
+    assert not calls
     assert done.stdout.endswith(TABLE)
-    assert not succeed(run_all())[1]
+
+
+def test_a_dry_run_shows_the_commands_of_a_real_one(run_all, tree):
+    shown, calls = succeed(run_all("--dry-run"))
+    assert not calls
+    assert not (tree / "preprocessed_data").exists()
+    assert not (tree / "1a").exists()
+    commands = [line for line in shown.stdout.splitlines() if not line.startswith("==")]
+    _, calls = succeed(run_all())
+    assert [line.split()[1:] for line in commands] == [[script, *words.split()] for script, words in calls.items()]
+    # and nothing, when all is done
+    shown, calls = succeed(run_all("--dry-run"))
+    assert not calls
+    assert ".venv" not in shown.stdout
+
+
+def test_help(run_all):
+    done, calls = succeed(run_all("--help"))
+    assert done.stdout.startswith("Carries out the whole handout")
+    assert "set -" not in done.stdout
+    assert not calls
+
+
+def test_it_runs_in_its_own_folder(run_all, tree, monkeypatch):
+    # `cd` would look there first
+    (tree.parent / "elsewhere" / "jobs").mkdir(parents=True)
+    monkeypatch.setenv("CDPATH", str(tree.parent / "elsewhere"))
+    done = subprocess.run(
+        ["bash", "jobs/run_all.sh", "--dry-run"], cwd=tree, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.startswith("== preprocessing\n.venv/bin/python preprocess_data.py "), done.stderr
 
 
 # a file that is gone: what is done again, the rest being current
 MISSING = {
-    "preprocessed_data/sample/imdb_test_labels.npy": ALL_STEPS,
-    "preprocessed_data/sample/imdb_test_glove.txt": ALL_STEPS,
+    # what is trained is not trained again unasked
+    "preprocessed_data/sample/imdb_dictionary.npy": [PREPROCESSING],
+    "preprocessed_data/sample/glove_embeddings.npy": [PREPROCESSING],
     "2b/trials/sample/rnn.model": STEPS_2B,
+    "2b/trials/sample/run.json": STEPS_2B,
     "3b/trials/sample/reviews.txt": ["3b/generate_review.py"],
     "2a/trials/sample/test.txt": STEPS_2A[1:],
 }
@@ -268,17 +292,22 @@ def make_environment(tree, *arguments, **environment):
     return done, (tree / "log").read_text().splitlines() if (tree / "log").exists() else []
 
 
-def test_the_environment_is_made_once(tree):
-    (tree / ".venv" / "bin" / "python").rename(tree / "other-python")
-    shutil.rmtree(tree / ".venv")
-    venv = tree / "make-venv"
-    version_then_venv = f"""#!/bin/bash
+@pytest.fixture
+def other_python(tree):
+    """The path of a Python that makes environments."""
+    shutil.copy(STAND_INS / "python", tree / "other-python")
+    python = tree / "make-venv"
+    python.write_text(f"""#!/bin/bash
         echo "$@" >>log
         [ "$1" = -c ] || {{ mkdir -p "$3/bin"; cp {tree}/other-python "$3/bin/python"; }}
-    """
-    venv.write_text(version_then_venv)
-    venv.chmod(0o755)
-    done, calls = make_environment(tree, "requirements.txt", PYTHON=str(venv))
+    """)
+    python.chmod(0o755)
+    return str(python)
+
+
+def test_the_environment_is_made_once(tree, other_python):
+    shutil.rmtree(tree / ".venv")
+    done, calls = make_environment(tree, "requirements.txt", PYTHON=other_python)
     assert done.returncode == 0, done.stderr
     assert calls[0].startswith("-c ")
     assert calls[1] == "-m venv .venv"
@@ -288,6 +317,24 @@ def test_the_environment_is_made_once(tree):
 
     done, calls = make_environment(tree, "requirements.txt")
     assert (done.returncode, done.stdout, done.stderr, calls) == (0, "", "", [])
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+@pytest.mark.parametrize("broken", ["gone", "pip", "pip torch", "torch"])
+def test_an_environment_that_does_not_work_is_made_anew(broken, is_marked, tree, other_python):
+    if is_marked:
+        assert make_environment(tree, "requirements.txt")[0].returncode == 0
+    if broken == "gone":  # the Python that it was made with
+        (tree / ".venv/bin/python").unlink()
+        (tree / ".venv/bin/python").symlink_to(tree / "nowhere")
+    (tree / ".venv/of-before").touch()
+    done, calls = make_environment(tree, "requirements.txt", PYTHON=other_python, BROKEN=broken)
+    assert done.returncode == 0, done.stderr
+    if broken == "pip" and is_marked:
+        assert calls == []  # there is nothing to install
+    else:
+        assert ["-m venv .venv" in calls, (tree / ".venv/of-before").exists()] == [broken != "torch", broken == "torch"]
+        assert calls[-1].startswith("-m pip install ")
 
 
 def test_an_old_python_is_refused(tree):
@@ -319,6 +366,5 @@ def test_a_failed_installation_is_tried_again(tree):
 
 def test_an_environment_of_what(tree):
     done, calls = make_environment(tree)
-    assert done.returncode != 0
-    assert "usage: make_environment.sh REQUIREMENTS_FILE" in done.stderr
+    refused(done, "there is no file ''", "usage: make_environment.sh REQUIREMENTS_FILE")
     assert not calls

@@ -359,6 +359,30 @@ def test_dropout_mask_is_locked_until_reset(p, device):
     assert torch.equal(dropout(x), x)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_layers_take_single_timesteps_as_the_handout_calls_them(training, dtype, device):
+    torch.manual_seed(0)
+    whole, steps = (
+        nn.Sequential(
+            layers.StatefulLSTM(VECTOR_SIZE, HIDDEN_UNITS),
+            layers.TimestepBatchNorm(HIDDEN_UNITS),
+            layers.LockedDropout(0.5 if training else 0.0),
+        )
+        .to(device)
+        .train(training)
+        for _ in range(2)
+    )
+    steps.load_state_dict(whole.state_dict())
+    x = torch.randn(4, 6, VECTOR_SIZE, device=device)
+    expected = whole(x)
+    steps[2].mask = whole[2].mask
+    lstm1, bn_lstm1, dropout1 = steps
+    h = [dropout1(bn_lstm1(lstm1(x[:, i, :]))) for i in range(6)]  # the handout's lines
+    assert_close(torch.stack(h, dim=1), expected, "outputs")
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        assert_close(getattr(bn_lstm1, name), getattr(whole[1], name), name)
+
+
 # --------------------------------------------------------------- the language model's test, and generation
 
 

@@ -87,7 +87,7 @@ def test_training_prints_the_handouts_lines(part, trained):
 
 @pytest.mark.parametrize("part", PARTS)
 def test_messages_go_to_standard_error(part, trained, model_of):
-    assert trained[part].stderr == f"running on the CPU, 1 threads\nsaved {model_of(part)}\n"
+    assert trained[part].stderr == f"running on the CPU, 1 thread\nsaved {model_of(part)}\n"
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -248,19 +248,6 @@ def test_an_option_changes_the_model(part, options, hyperparameters, after_one_e
     succeed(run_here(f"{part}/{PARTS[part][1]}", "--data", sample_data, "--model", model, *lengths))
 
 
-def test_clip_bounds_the_gradient(sample_data, tmp_path):
-    options = ["--epochs", 1, "--optimizer", "sgd", "--lr", 0.1, "--layers", 1]
-    torch.manual_seed(0)
-    start = nn.Embedding(501, 16).weight
-    moved = []
-    for clip in (2.0, 0.001):
-        succeed(train("3a", sample_data, tmp_path, *options, "--clip", clip))
-        weight = read_model(tmp_path / "language.model")["state_dict"]["embedding.weight"]
-        moved.append((weight - start).norm().item())
-    # momentum 0.9 lets 60 steps of at most lr * clip reach ten times their sum
-    assert moved[1] < 60 * 0.1 * 0.001 * 10 < moved[0]
-
-
 @pytest.mark.parametrize("part", RNN_PARTS)
 def test_testing_leaves_the_training_alone(part, after_one_epoch, model_of, sample_data, tmp_path):
     extra = ["--language-model", model_of("3a")] if part == "3c" else []
@@ -373,7 +360,7 @@ def test_test_script_agrees_with_the_training(part, trained, tree):
     else:
         match = re.fullmatch(figures_pattern(part) + "\n", done.stdout)
         assert [float(figure) for figure in match.groups()] == last
-    assert done.stderr == "running on the CPU, 1 threads\n"
+    assert done.stderr == "running on the CPU, 1 thread\n"
 
 
 @needs_bf16
@@ -481,7 +468,7 @@ def test_generation_in_its_own_directory(trained, tree):
     reviews = [line.split(" ") for line in runs[0].stdout.splitlines()]
     assert [review[0] for review in reviews] == ["a", "i"]
     assert [len(review) for review in reviews] == [151, 151]
-    assert runs[0].stderr == "running on the CPU, 1 threads\n"
+    assert runs[0].stderr == "running on the CPU, 1 thread\n"
 
 
 def test_primes_count_and_length(generate):

@@ -11,6 +11,7 @@ import nltk
 import pytest
 from nltk.tokenize import punkt
 from nltk.tokenize.destructive import MacIntyreContractions, NLTKWordTokenizer
+from odd_archives import DEFLATE64, PASSWORD, packed_as
 from odd_texts import Oracle, odd_text
 
 from common.data import tokenizing
@@ -245,9 +246,19 @@ def test_the_zip_files_of_nltks_server_are_read_unopened(tmp_path, no_punkt, mon
         assert tokenizing.load_stop_words(tmp_path / "output") == ["the", "of"]
     assert capsys.readouterr().err == ""
 
-    archive.with_suffix(".zip").write_bytes(b"PK half")
-    with pytest.raises(InputError, match=r"stopwords\.zip is no whole zip file"):
-        tokenizing.load_stop_words(tmp_path / "output")
+    whole = archive.with_suffix(".zip").read_bytes()
+    for damaged in (b"PK half", packed_as(whole, DEFLATE64), packed_as(whole, flags=PASSWORD)):
+        archive.with_suffix(".zip").write_bytes(damaged)
+        with pytest.raises(InputError, match=r"stopwords\.zip.* is damaged, or no archive that Python can unpack"):
+            tokenizing.load_stop_words(tmp_path / "output")
+
+
+def test_a_damaged_punkt_is_refused(tmp_path, no_punkt, monkeypatch):
+    folder = tokenizing._punkt_folder(tmp_path / "nltk_data")
+    tokenizing._save_punkt(tokenizing._train_punkt(REVIEWS), folder)
+    (folder / "ortho_context.tab").write_text("word\n")
+    with pytest.raises(InputError, match=r"punkt_tab is damaged"):
+        tokenizing.load_punkt(tmp_path)
 
 
 def test_without_reviews_it_says_what_to_do(tmp_path, no_punkt):
@@ -267,5 +278,5 @@ def test_stop_words(tmp_path, no_punkt):
         tokenizing.load_stop_words(tmp_path)
     folder = tmp_path / "nltk_data/corpora/stopwords"
     folder.mkdir(parents=True)
-    (folder / "english").write_text("the\nof\n")
+    (folder / "english").write_bytes(b"the\r\nof\n")
     assert tokenizing.load_stop_words(tmp_path) == ["the", "of"]

@@ -19,7 +19,8 @@ def batches_in_order(reviews, batch_size):
 def random_crops(reviews, rows, sequence_length, generator):
     """A random piece of each review, (rows, sequence_length) int64; a shorter review is padded with 0 at its end.
 
-    `rows` (int64 tensor) chooses the reviews (handout, part 2a, "RNN_sentiment_analysis.py").
+    `rows` (int64 tensor) chooses the reviews (handout, part 2a, "RNN_sentiment_analysis.py"). As several models read
+    them (`Vocabulary.as_read`), the pieces are (rows, sequence_length, models).
     """
     lengths = reviews.lengths[rows]
     no_of_starts = (lengths - sequence_length).clamp(min=0) + 1
@@ -28,6 +29,7 @@ def random_crops(reviews, rows, sequence_length, generator):
     steps = torch.arange(sequence_length, device=rows.device)
     inside = steps < lengths[:, None]
     positions = (starts[:, None] + steps) * inside
+    inside = inside.view(*inside.shape, *[1] * (reviews.ids.ndim - 1))
     return reviews.ids[positions] * inside.long()
 
 

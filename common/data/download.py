@@ -54,11 +54,14 @@ def download(url, path, md5):
     print(f"fetching {url}", file=sys.stderr)
     try:
         for _ in range(ATTEMPTS):
-            if _fetch_rest(url, part):
+            if _fetch_rest(url, part, md5):
                 break
             time.sleep(1)
         else:
-            raise InputError(f"the connection to {url} broke off {ATTEMPTS} times; run this again to go on from there")
+            raise InputError(
+                f"{url} did not come whole in {ATTEMPTS} attempts; run this again, which goes on from there if the "
+                "server can"
+            )
         if _md5(part) != md5:
             part.unlink()
             raise InputError(f"what came from {url} has not the MD5 sum {md5} and was removed; try again")
@@ -67,8 +70,11 @@ def download(url, path, md5):
         raise InputError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _fetch_rest(url, part):
-    """Adds to the file `part` what it lacks of `url`; False when the connection breaks off."""
+def _fetch_rest(url, part, md5):
+    """Adds to the file `part` what it lacks of `url`; False when the connection breaks off.
+
+    Where the server does not tell the length, all has come when the sum is `md5`.
+    """
     have = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     try:
@@ -82,8 +88,9 @@ def _fetch_rest(url, part):
     with response:
         if url.startswith("https:") and not response.url.startswith("https:"):
             raise InputError(f"{url} leads to {response.url}, which is not encrypted")
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            have = 0  # the server sends the whole again
+        if have and response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            print("this server cannot go on where it stopped: all comes again", file=sys.stderr)
+            have = 0
         length = response.headers["Content-Length"]
         total = have + int(length) if length else None
         with (
@@ -93,13 +100,13 @@ def _fetch_rest(url, part):
             for block in _blocks(response):
                 file.write(block)
                 bar.update(len(block))
-            return total is None or file.tell() == total
+    return part.stat().st_size == total if total else _md5(part) == md5
 
 
 def _blocks(response):
     """The bytes of a response, until its end or until the connection breaks off."""
     try:
-        while block := response.read(BLOCK):
+        while block := response.read1(BLOCK):  # which gives what has come, also where the rest does not
             yield block
     except (OSError, http.client.HTTPException):
         return

@@ -6,14 +6,13 @@ import io
 import math
 import re
 import zipfile
-import zlib
 from collections import Counter
 from itertools import islice
 
 import numpy as np
 
 from common.errors import InputError
-from common.files import GZIP, UTF_16, ZIP
+from common.files import GZIP, UTF_16, ZIP, is_hidden, unpacking
 
 NO_OF_TOKENS = 100000  # kept of the file's tokens, the most frequent first (handout, "GloVe Features")
 LINES_AT_ONCE = 4096
@@ -51,6 +50,7 @@ def read_glove(path):
                     new.append(row)
             blocks.append(embeddings[new])
             line_number += len(lines)
+        _next_lines(file, path, 1)  # where that was the last line, a packed file's sum is only now looked at
     if not token_to_row:
         raise InputError(f"{path} is empty, or holds no vectors")
     return list(token_to_row), np.concatenate([np.zeros((1, dimension), np.float32), *blocks])
@@ -66,25 +66,26 @@ def _open_glove(path):
             return gzip.GzipFile(fileobj=file)
         if start != ZIP:
             return file
-        archive = zipfile.ZipFile(file)
-        # a Mac adds __MACOSX/._NAME
-        names = [name for name in archive.namelist() if re.search(r"(^|/)[^./][^/]*\.(txt|vec)$", name)]
-        if len(names) != 1:
-            raise InputError(f"{path} holds {len(names)} .txt or .vec files; unpack it and give one of them to --glove")
-        return io.BufferedReader(archive.open(names[0]), 1 << 20)
+        with unpacking(path):
+            archive = zipfile.ZipFile(file)
+            names = [name for name in archive.namelist() if name.endswith((".txt", ".vec")) and not is_hidden(name)]
+            if len(names) != 1:
+                raise InputError(
+                    f"{path} holds {len(names)} .txt or .vec files; unpack it and give one of them to --glove"
+                )
+            return io.BufferedReader(archive.open(names[0]), 1 << 20)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path} is no whole zip file ({error}); fetch it again") from error
 
 
 def _next_lines(file, path, count):
     try:
-        # "\n" alone ends a line: tokens may hold other characters that end lines elsewhere, such as "\x85"; before it
-        # Windows writes "\r", and word2vec and fastText write a space behind each number
-        return [line.rstrip(b" \r\n") for line in islice(file, count)]
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is damaged ({error}); fetch it again") from error
+        with unpacking(path):
+            # "\n" alone ends a line: tokens may hold other characters that end lines elsewhere, such as "\x85"; before
+            # it Windows writes "\r", and word2vec and fastText write a space behind each number
+            return [line.rstrip(b" \r\n") for line in islice(file, count)]
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _dimension(lines, path):

@@ -3,11 +3,12 @@
 import gzip
 import os
 import re
+import stat
 import sys
 import tarfile
 import zipfile
-import zlib
-from pathlib import PurePosixPath
+from functools import partial
+from pathlib import PurePath, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from common.data.download import REVIEWS_URL
 from common.errors import InputError
-from common.files import GZIP, UTF_16, ZIP
+from common.files import GZIP, UTF_16, ZIP, is_hidden, unpacking
 
 # the folders of each split, in the order of the lines written, and their label
 SPLITS = {
@@ -31,6 +32,10 @@ class Review(NamedTuple):
 
     path: str
     content: bytes | None = None
+
+    def name(self):
+        """The name of its file with the two folders above it: "test/pos/17_8.txt"."""
+        return "/".join(PurePath(self.path).parts[-3:])
 
     def text(self):
         """The review (str), all lines of its file; InputError where that cannot be read, or is not UTF-8."""
@@ -99,10 +104,6 @@ def _warn(message):
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _is_review(name):
-    return name.endswith(".txt") and not name.startswith(".")
-
-
 def _number(imdb, folder, name):
     number = re.match("[0-9]+", name)
     if not number:
@@ -122,7 +123,8 @@ def _list_folder(imdb):
             names = []
         except OSError as error:
             raise _unreadable(imdb / folder, error) from error
-        folders[folder] = {name: Review(str(imdb / folder / name)) for name in names if _is_review(name)}
+        names = [name for name in names if name.endswith(".txt") and not is_hidden(name)]
+        folders[folder] = {name: Review(str(imdb / folder / name)) for name in names}
     return folders
 
 
@@ -138,24 +140,25 @@ def _read_archive(archive):
     folders = {folder: {} for folder in PUBLISHED}
     roots = set()
     others = set()  # how the names of other files end
+    advice = f"give --imdb the folder that holds train and test, or {REVIEWS_URL}, fetched again"
     try:
-        with tqdm(desc=f"reading {archive.name}", unit=" files", disable=None) as bar:
+        with (
+            unpacking(archive, advice),
+            tqdm(desc=f"reading {archive.name}", unit=" files", disable=None) as bar,
+        ):
             for name, read in _entries(archive):
                 bar.update()
                 path = PurePosixPath(name)
                 folder = "/".join(path.parts[-3:-1])
-                # a Mac adds __MACOSX/…/._17_8.txt
-                if folder in folders and _is_review(path.name):
+                if is_hidden(path):
+                    continue
+                if folder in folders and path.suffix == ".txt":
                     roots.add("/".join(path.parts[:-3]))
                     folders[folder][path.name] = Review(str(archive / name), read())
+                elif "/".join(path.parts[-2:]) in folders:
+                    read()  # a link in the place of the folder, which this refuses
                 else:
                     others.add(path.suffix)
-    # RuntimeError: a password, or a compression that Python does not know
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile, RuntimeError) as error:
-        raise InputError(
-            f"{archive} is no whole tar or zip file ({error}); give --imdb the folder that holds train and test, or "
-            f"{REVIEWS_URL}, fetched again"
-        ) from error
     except OSError as error:
         raise _unreadable(archive, error) from error
     if not roots and ".csv" in others:
@@ -173,7 +176,7 @@ def _table(path):
 
 
 def _entries(archive):
-    """The name of each file in an archive, in its order, and a function that reads it before the next one."""
+    """The name of each file or link in an archive, in its order, and a function that reads it before the next one."""
     if archive.suffix.lower() == ".csv":
         raise _table(archive)
     with open(archive, "rb") as file:
@@ -181,14 +184,33 @@ def _entries(archive):
         if start == ZIP:
             with zipfile.ZipFile(file) as opened:
                 for entry in opened.infolist():
-                    if not entry.is_dir():
-                        yield entry.filename, lambda entry=entry: opened.read(entry)
+                    if stat.S_ISLNK(entry.external_attr >> 16):
+                        yield entry.filename, partial(_refuse_link, archive, entry.filename)
+                    elif not entry.is_dir():
+                        yield entry.filename, partial(opened.read, entry)
             return
         # tarfile's own gzip stream would not notice bytes that changed
         stream = gzip.GzipFile(fileobj=file) if start == GZIP else file
+        contents = {}  # of the files that were read: a hard link stands behind its file
+
+        def read(entry):
+            if entry.isfile():
+                contents[entry.name] = opened.extractfile(entry).read()
+            elif entry.islnk() and entry.linkname in contents:
+                contents[entry.name] = contents[entry.linkname]
+            else:
+                _refuse_link(archive, entry.name)
+            return contents[entry.name]
+
         with tarfile.open(fileobj=stream, mode="r|*", bufsize=BLOCK) as opened:
             for entry in opened:
-                if entry.isfile():
-                    yield entry.name, lambda entry=entry: opened.extractfile(entry).read()
+                if entry.isfile() or entry.islnk() or entry.issym():
+                    yield entry.name, partial(read, entry)
         while stream.read(BLOCK):  # the sum stands at the end
             pass
+
+
+def _refuse_link(archive, name):
+    raise InputError(
+        f"{archive / name} is a link; pack the files themselves, with tar's options --dereference --hard-dereference"
+    )

@@ -53,6 +53,11 @@ class Reviews:
         places += torch.arange(len(places), device=rows.device)
         return Reviews(self.ids[places], lengths, self.labels[rows])
 
+    def backwards(self):
+        """The same reviews, in the same order, each from its last token to its first."""
+        ends = torch.repeat_interleave(2 * self.starts + self.lengths - 1, self.lengths)
+        return Reviews(self.ids[ends - torch.arange(len(ends), device=ends.device)], self.lengths, self.labels)
+
 
 def hold_out(reviews, no_of_reviews, seed):
     """The reviews without `no_of_reviews` labelled ones, and those: half of them positive, drawn with the `seed`.
@@ -86,6 +91,15 @@ def load_dictionary(data, glove=False):
             "run preprocess_data.py again"
         )
     return words
+
+
+def load_lines(data, name):
+    """The lines of one of the text files: `imdb_test_unknown.txt` or `imdb_test_names.txt`."""
+    path = Path(data) / name
+    try:
+        return path.read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is missing or damaged; run preprocess_data.py again") from error
 
 
 def load_glove_embeddings(data, vocab_size, device, in_size=None):
@@ -140,17 +154,17 @@ def load_reviews(data, split, vocabulary, device, labelled=True):
         ids, lengths = map(np.concatenate, zip(*pool.map(parse, _blocks(ends, kept)), strict=True))
     arrays = (ids, lengths, labels[kept].astype(np.float32))
     ids, lengths, labels = (torch.from_numpy(array).to(device) for array in arrays)
-    return Reviews(vocabulary.known_ids(ids), lengths, labels)
+    return vocabulary.as_read(Reviews(vocabulary.known_ids(ids), lengths, labels))
 
 
 class Vocabulary:
-    """The words a model knows: the first `size` of a dictionary, less the stop words.
+    """How a model reads: the words it knows, the first `size` of a dictionary, less the stop words, and the direction.
 
     `glove` takes GloVe's dictionary in place of IMDB's; a size of None takes all of it, but no more than `usual_size`.
-    InputError where the dictionary is smaller than `size`.
+    `backwards` reads each review from its end. InputError where the dictionary is smaller than `size`.
     """
 
-    def __init__(self, data, size=None, remove_stop_words=False, glove=False, usual_size=None):
+    def __init__(self, data, size=None, remove_stop_words=False, glove=False, usual_size=None, backwards=False):
         dictionary = load_dictionary(data, glove)
         self.glove = glove
         self.no_of_words = len(dictionary)
@@ -161,6 +175,7 @@ class Vocabulary:
                 f"{self.no_of_words}; choose a smaller --vocab-size, or the --data that a model was trained with"
             )
         self.words = dictionary[: self.size]
+        self.backwards = [backwards]  # of each model that reads, more than one where their verdicts are averaged
         self.remove_stop_words = remove_stop_words
         self.stop_ids = np.empty(0, np.int64)
         if remove_stop_words:
@@ -169,11 +184,11 @@ class Vocabulary:
             self.stop_ids = np.flatnonzero(np.isin(self.words, load_stop_words(data))) + 1
 
     @classmethod
-    def of_options(cls, options, glove=False):
+    def of_options(cls, options, glove=False, backwards=False):
         """The vocabulary of a training: of the chosen size, else of the default one or, where it is smaller, the
         dictionary's."""
         usual_size = options.defaults["vocab_size"]
-        vocabulary = cls(options.data, options.vocab_size, options.remove_stop_words, glove, usual_size)
+        vocabulary = cls(options.data, options.vocab_size, options.remove_stop_words, glove, usual_size, backwards)
         if options.vocab_size is None and usual_size is not None and vocabulary.size < usual_size:
             print(f"the dictionary in {options.data} has {vocabulary.size} words: all are kept", file=sys.stderr)
         return vocabulary
@@ -181,15 +196,35 @@ class Vocabulary:
     @classmethod
     def of_model(cls, data, description, glove=False):
         """The vocabulary of a trained model, from the `description` in its file. InputError for other words."""
-        vocabulary = cls(data, description["size"], description["remove_stop_words"], glove)
-        if vocabulary.description() != description:
+        return cls.of_models(data, [description], glove)
+
+    @classmethod
+    def of_models(cls, data, descriptions, glove=False):
+        """The vocabulary of several trained models, which read side by side (`as_read`), each in its own direction.
+
+        InputError for other words, and where their words differ.
+        """
+        first, *others = [{"backwards": False} | description for description in descriptions]
+        vocabulary = cls(data, first["size"], first["remove_stop_words"], glove, backwards=first["backwards"])
+        if {"backwards": False} | vocabulary.description() != first:
             raise InputError(f"the model was trained with other words than those of the dictionary in {data}")
+        for other in others:
+            if other | {"backwards": first["backwards"]} != first:
+                raise InputError("the models know other words than each other: their verdicts cannot be averaged")
+            vocabulary.backwards.append(other["backwards"])
         return vocabulary
 
     def description(self):
         """What a model's file keeps of its vocabulary, a dict of plain values."""
         words = hashlib.sha256("\n".join(self.words).encode()).hexdigest()
-        return {"size": self.size, "remove_stop_words": self.remove_stop_words, "sha256_of_words": words}
+        description = {"size": self.size, "remove_stop_words": self.remove_stop_words, "sha256_of_words": words}
+        return description | ({"backwards": True} if self.backwards == [True] else {})  # older files do not have it
+
+    def as_read(self, reviews):
+        """The `Reviews` in the direction in which the model reads; of several models, ids are (tokens, models)."""
+        columns = [reviews.backwards().ids if backwards else reviews.ids for backwards in self.backwards]
+        ids = columns[0] if len(columns) == 1 else torch.stack(columns, dim=1)
+        return Reviews(ids, reviews.lengths, reviews.labels)
 
     def known_ids(self, ids):
         """The ids, an int32 tensor, with 0 in place of those of words outside the vocabulary."""
@@ -204,7 +239,7 @@ class Vocabulary:
         ids = [np.array([word_to_id.get(token, 0) for token in tokens], np.int32) for tokens in token_lists]
         reviews = Reviews.of(ids, [-1] * len(ids), device)
         reviews.ids = self.known_ids(reviews.ids)
-        return reviews
+        return self.as_read(reviews)
 
 
 # bytes of text that are parsed at once: their arrays stay in the cache, and threads share the blocks

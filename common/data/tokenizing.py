@@ -15,7 +15,7 @@ from nltk.tabdata import PunktDecoder, TabEncoder
 from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer, PunktTrainer
 
 from common.errors import InputError
-from common.files import make_directory, new_file
+from common.files import make_directory, new_file, unpacking
 
 MOST_PIECES = 1 << 20  # remembered by a process: all of IMDB's are fewer, and no text makes it grow without end
 MARK = "\0"  # stands between pieces; no rule of NLTK's knows it
@@ -165,15 +165,18 @@ def _folders(category, package):
         for archive in (root / category / f"{package}.zip", root / f"{package}.zip"):
             if archive.is_file():
                 try:
-                    yield zipfile.Path(archive, f"{package}/")
-                except (OSError, zipfile.BadZipFile) as error:
-                    raise InputError(f"{archive} is no whole zip file ({error}); fetch it again") from error
+                    with unpacking(archive):
+                        opened = zipfile.Path(archive, f"{package}/")
+                except OSError:
+                    continue
+                yield opened
 
 
 def _find_stop_words():
     for folder in _folders("corpora", "stopwords"):
         try:
-            return (folder / "english").read_text(encoding="utf-8").split()
+            with unpacking(folder):
+                return (folder / "english").read_text(encoding="utf-8").split()
         except OSError:
             continue
     return None
@@ -197,10 +200,11 @@ def _find_punkt():
     for folder in _folders("tokenizers", "punkt_tab"):
         parameters = PunktParameters()
         try:
-            parameters.abbrev_types = decoder.txt2set(_lines(folder / "english" / "abbrev_types.txt"))
-            parameters.collocations = set(decoder.tab2tups(_lines(folder / "english" / "collocations.tab")))
-            parameters.sent_starters = decoder.txt2set(_lines(folder / "english" / "sent_starters.txt"))
-            parameters.ortho_context = decoder.tab2intdict(_lines(folder / "english" / "ortho_context.tab"))
+            with unpacking(folder):
+                parameters.abbrev_types = decoder.txt2set(_lines(folder / "english" / "abbrev_types.txt"))
+                parameters.collocations = set(decoder.tab2tups(_lines(folder / "english" / "collocations.tab")))
+                parameters.sent_starters = decoder.txt2set(_lines(folder / "english" / "sent_starters.txt"))
+                parameters.ortho_context = decoder.tab2intdict(_lines(folder / "english" / "ortho_context.tab"))
         except OSError:
             continue
         return parameters

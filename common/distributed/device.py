@@ -3,7 +3,6 @@
 import ctypes
 import functools
 import os
-import re
 import sys
 
 import torch
@@ -16,84 +15,39 @@ from common.errors import InputError
 def choose_device(name):
     """The torch device for `--device` ("auto", "cuda" or "cpu"), which it names on standard error.
 
-    Where a launcher started several processes, they meet here, and each gets a GPU of its own or its share of the
-    node's cores. InputError for "cuda" where there is none, for a GPU that this PyTorch has no code for, and where the
-    processes do not meet, or do not find devices of the same kind.
+    Where torchrun started several processes, they meet here, and each gets a GPU of its own. InputError for "cuda"
+    where there is none, and for more processes than GPUs.
     """
-    kind = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
-    first_gpu = str(torch.cuda.get_device_properties(0).uuid) if kind == "cuda" else None
-    local_rank, first_gpus = processes.meet(kind, first_gpu)
-    if name == "cuda" and kind == "cpu":
+    device_type = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+    processes.meet(device_type)
+    if name == "cuda" and device_type == "cpu":
         raise InputError(
             "--device cuda: PyTorch finds no CUDA GPU here, or only one whose driver is too old; use --device cpu or a "
             "GPU node"
         )
     several = f"{processes.count()} processes, each " if processes.count() > 1 else ""
-    if kind == "cpu":
-        local_count = len(first_gpus)
-        if local_count > 1 and "OMP_NUM_THREADS" not in os.environ and not _is_bound_to_cores():
-            torch.set_num_threads(max(1, torch.get_num_threads() // local_count))
-        print(f"running {several}on the CPU, {torch.get_num_threads()} threads", file=sys.stderr)
+    if device_type == "cpu":
+        print(f"running {several}on the CPU, {threads()}", file=sys.stderr)
         keep_freed_memory()
         return torch.device("cpu")
-    device = torch.device("cuda", choose_gpu(local_rank, first_gpus, torch.cuda.device_count()))
-    check_has_code(torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device))
+    local_rank, local_count, no_of_gpus = 0, 1, torch.cuda.device_count()
+    if processes.count() > 1:
+        local_rank, local_count = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if local_count > no_of_gpus:
+        raise InputError(
+            f"{local_count} processes were started on a node with {no_of_gpus} GPUs, and each needs its own: give "
+            f"torchrun --nproc_per_node={no_of_gpus}"
+        )
+    device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     print(f"running {several}on CUDA: {torch.cuda.get_device_name(device)}", file=sys.stderr)
     return device
 
 
-def choose_gpu(local_rank, first_gpus, no_of_gpus):
-    """The number, from 0, of the GPU that a process takes of the `no_of_gpus` that it sees.
-
-    `first_gpus` are the UUIDs of the GPU that each process of its node sees as number 0, its own at `local_rank`: a
-    launcher may show each process a GPU of its own, or all to all. InputError for more processes than GPUs.
-    """
-    its_own = first_gpus[local_rank]
-    if first_gpus.count(its_own) > no_of_gpus:
-        raise InputError(
-            f"{first_gpus.count(its_own)} processes were started on a node with {no_of_gpus} GPUs: each needs its own"
-        )
-    return first_gpus[:local_rank].count(its_own)
-
-
-def check_has_code(name, capability):
-    """InputError where this PyTorch has no code for the GPU `name` of CUDA's `capability`, (major, minor)."""
-    architectures = torch.cuda.get_arch_list()
-    is_cuda = torch.version.hip is None  # in AMD's builds, too, PyTorch calls the device "cuda"
-    if is_cuda and not has_code(capability, architectures):
-        raise InputError(
-            f"{name} has CUDA capability {capability[0]}.{capability[1]}, but this PyTorch, {torch.__version__}, has "
-            f"code for {', '.join(architectures)} only: install one that was built for it, such as an older one or one "
-            "for an older CUDA, or use --device cpu"
-        )
-
-
-def has_code(capability, architectures):
-    """Whether a GPU of CUDA's `capability`, (major, minor), runs code made for one of `architectures`: "sm_80", …
-
-    sm_XY runs where the major number is the same and the minor one not smaller, compute_XY, which the driver compiles,
-    on all later GPUs too; with a letter behind the numbers, either on that very capability alone (CUDA C++ Programming
-    Guide, "Compute Capabilities" and "Application Compatibility").
-    """
-    for architecture in architectures:
-        kind, number, letter = re.fullmatch(r"(sm|compute)_(\d+)([a-z]?)", architecture).groups()
-        made_for = divmod(int(number), 10)
-        if letter:
-            runs = capability == made_for
-        elif kind == "sm":
-            runs = capability[0] == made_for[0] and capability >= made_for
-        else:
-            runs = capability >= made_for
-        if runs:
-            return True
-    return False
-
-
-def _is_bound_to_cores():
-    """Whether the launcher gave this process cores of its own."""
-    # only Linux tells
-    return hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) < os.cpu_count()
+def threads():
+    """How many threads PyTorch has on the CPU, in words."""
+    number = torch.get_num_threads()
+    return f"{number} thread{'s' if number > 1 else ''}"
 
 
 def keep_freed_memory():

@@ -7,6 +7,7 @@ those of the whole batch's loss.
 import functools
 
 import torch
+import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
 
@@ -56,11 +57,11 @@ class GradientSums:
         if not self._running:
             # as DistributedDataParallel does
             torch.autograd.Variable._execution_engine.queue_callback(self._wait)
-        self._running.append(processes.start_adding_up(weight.grad))
+        self._running.append(dist.all_reduce(weight.grad, async_op=True))
 
     def _wait(self):
         for sum_of_gradients in self._running:
-            processes.wait_for(sum_of_gradients)
+            sum_of_gradients.wait()
         self._running.clear()
 
 

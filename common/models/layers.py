@@ -2,7 +2,8 @@
 
 They run over whole sequences (batch, time, features). The handout walks a sequence one timestep at a time through all
 layers. No layer's output feeds back into an earlier one, so a layer can take the whole sequence before the next one
-starts: the same numbers, far less Python.
+starts: the same numbers, far less Python. Each layer also takes a single timestep (batch, features), as in the
+handout's `lstm1(embed[:,i,:])`.
 """
 
 import torch
@@ -16,30 +17,53 @@ class StatefulLSTM(nn.Module):
     A sequence may come in one call or in pieces, down to a single timestep: the state goes on from the call
     before, until `reset_state()`.
 
+    In training, `weight_drop` is the share of its hidden-to-hidden weights that are dropped, all sequences of a batch
+    alike, from one `reset_state()` to the next (Merity et al. 2018, "weight-dropped LSTM").
+
     Under autocast on CUDA it computes in float32 all the same: there cuDNN would run it in float16, whose range is too
     small for the gradients.
 
     `forward`: x (batch, time, in_size) float -> (batch, time, out_size). `h` and `c` are (1, batch, out_size).
     """
 
-    def __init__(self, in_size, out_size):
+    def __init__(self, in_size, out_size, weight_drop=0.0):
         super().__init__()
         self.lstm = nn.LSTM(in_size, out_size, batch_first=True)
+        self.weight_drop = weight_drop
         self.h = None
         self.c = None
+        self.dropped_weight = None
 
     def reset_state(self):
-        """Forgets the state: the next call starts from zeros."""
+        """Forgets the state, and which weights were dropped: the next call starts from zeros."""
         self.h = None
         self.c = None
+        self.dropped_weight = None
 
     def forward(self, x):
+        if x.ndim == 2:
+            return self(x[:, None])[:, 0]
         state = None if self.h is None else (self.h, self.c)
         if x.is_cuda:
             x = x.to(self.lstm.weight_ih_l0.dtype)  # from autocast's type
         with torch.autocast("cuda", enabled=False):
-            outputs, (self.h, self.c) = self.lstm(x, state)
+            if self.training and self.weight_drop > 0:
+                outputs, self.h, self.c = self.run_with_dropped_weights(x, state)
+            else:
+                outputs, (self.h, self.c) = self.lstm(x, state)
         return outputs
+
+    def run_with_dropped_weights(self, x, state):
+        """What `self.lstm` gives, outputs, h and c, of other hidden-to-hidden weights than its own."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self.lstm.all_weights[0]
+        if self.dropped_weight is None:
+            self.dropped_weight = F.dropout(weight_hh, self.weight_drop)
+        weights = [weight_ih, self.dropped_weight, bias_ih, bias_hh]
+        if state is None:
+            zeros = x.new_zeros(1, len(x), self.lstm.hidden_size)
+            state = zeros, zeros
+        # nn.LSTM's own call: biases, one layer, no dropout between layers, training, one direction, batch first
+        return torch.lstm(x, state, weights, True, 1, 0.0, True, False, True)
 
 
 class TimestepBatchNorm(nn.BatchNorm1d):
@@ -53,6 +77,8 @@ class TimestepBatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, x):
+        if x.ndim == 2:
+            return self(x[:, None])[:, 0]
         batch, time, features = x.shape
         if not self.training:
             return super().forward(x.reshape(batch * time, features)).view(batch, time, features)
@@ -103,6 +129,8 @@ class LockedDropout(nn.Module):
     def forward(self, x):
         if not self.training:
             return x
+        if x.ndim == 2:
+            return self(x[:, None])[:, 0]
         if self.mask is None:
             self.mask = self.draw_mask(x)
         return x * self.mask

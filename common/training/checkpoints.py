@@ -45,8 +45,8 @@ def load_checkpoint(path, part, keys, advice):
     return content
 
 
-def save_model(path, part, model, hyperparameters, vocabulary):
-    """Writes a trained model: its constructor's arguments, its weights, and what its ids mean."""
+def save_model(path, part, model, hyperparameters, vocabulary, epochs_done, finished):
+    """Writes a model: its constructor's arguments, its weights, what its ids mean, and how far its training is."""
     save_checkpoint(
         path,
         {
@@ -54,22 +54,32 @@ def save_model(path, part, model, hyperparameters, vocabulary):
             "hyperparameters": hyperparameters,
             "state_dict": model.state_dict(),
             "vocabulary": vocabulary.description(),
+            "epochs_done": epochs_done,
+            "finished": finished,
         },
     )
-    print(f"saved {path}", file=sys.stderr)
 
 
 def load_model_file(path, part, script):
     """The dict that `save_model` wrote for `part`; `script`, the part's train script, makes one.
 
-    InputError as of `load_checkpoint`, and where the weights are not numbers.
+    Says on standard error if its training is not finished. InputError as of `load_checkpoint`, and where the weights
+    are not numbers.
     """
     keys = ("hyperparameters", "state_dict", "vocabulary")
-    saved = load_checkpoint(path, part, keys, f"run {part}/{script} first")
+    saved = load_checkpoint(path, part, keys, f"run {part}/{script} first{_of_a_trial(path)}")
     weights = [weight for weight in saved["state_dict"].values() if isinstance(weight, torch.Tensor)]
     if not all(weight.isfinite().all() for weight in weights):
         raise InputError(f"{path} holds weights that are not numbers: its training ran away; run {part}/{script} again")
+    if not saved.get("finished", True):  # models of before do not say
+        print(f"{path} is not trained to its end: it is that of epoch {saved['epochs_done'] - 1}", file=sys.stderr)
     return saved
+
+
+def _of_a_trial(path):
+    """Advice to take a trial's model in place of that at `path`, which is missing, if there is one."""
+    found = [] if path.exists() else sorted(path.parent.glob(f"trials/*/{path.name}"))
+    return f", or take a trial's: --trial {found[0].parent.name} has {found[0]}" if found else ""
 
 
 def load_model(path, part, model_class, script):

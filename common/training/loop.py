@@ -2,7 +2,7 @@
 
 import math
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, redirect_stdout
 
 import torch
 import torch.nn as nn
@@ -12,9 +12,11 @@ from common.distributed import processes
 from common.distributed.sharing import share_batches
 from common.errors import InputError
 from common.files import make_directory, sole_use
-from common.training.metrics import ProgressBar, Tally, figures_line
-from common.training.results import plain_options, write_results
-from common.training.resuming import RunState, Signals, copy_of_weights
+from common.output import LastingStream
+from common.training.checkpoints import save_model
+from common.training.metrics import ProgressBar, Tally, figures_line, perplexity_of
+from common.training.results import plain_options, says_finished, write_results
+from common.training.resuming import RunState, Signals, copy_of_weights, make_room
 
 
 def make_optimizer(options, parameters):
@@ -56,19 +58,20 @@ def _check_batch_size(batch_size, no_of_reviews):
 
 
 class Training:
-    """One training run: everything but the step.
+    """One training run: everything but the step, in a `with` block, in which no other run gets its output folder.
 
-    The state for `--resume` goes to the file `state_name` in the output folder, after each epoch and when a signal ends
-    the run (`common.training.resuming`). `reviews` are the training reviews, in the ids of `vocabulary`; `by_length`
-    gives each batch reviews of like length; `vectors` are the GloVe vectors that stand for their words, if any.
-    InputError for a batch size that does not fit their number or that of the processes, a folder that cannot be written
-    to or that another run uses, and a state that cannot be gone on from.
+    The trained model goes to the file `model_name` there, and beside it the state for `--resume`, after each epoch and
+    when a signal or `--max-time` ends the run (`common.training.resuming`). `reviews` are the training reviews, in the
+    ids of `vocabulary`; `by_length` gives each batch reviews of like length; `vectors` are the GloVe vectors that stand
+    for their words, if any. InputError for a batch size that does not fit their number or that of the processes, a
+    folder that cannot be written to, that another run uses or that holds one that was cut off, and a state that cannot
+    be gone on from.
     """
 
     def __init__(
         self,
         options,
-        state_name,
+        model_name,
         model,
         optimizer,
         scheduler,
@@ -80,25 +83,43 @@ class Training:
     ):
         no_of_reviews = len(reviews)
         _check_batch_size(options.batch_size, no_of_reviews)
-        make_directory(options.output)
         self.options = options
+        self.model_path = options.output / model_name
         self.model = model
         self.optimizer = optimizer
         self.no_of_reviews = no_of_reviews
         self.lengths = reviews.lengths if by_length else None
+        self.vocabulary = vocabulary
         self.vectors = vectors
         self.device = device
         no_of_batches = math.ceil(no_of_reviews / options.batch_size)
-        path = options.output / state_name
         data = {"vocabulary": vocabulary.description(), "sha256_of_reviews": reviews.sha256()}
+        path = self.model_path.with_suffix(".state")
         self.state = RunState(path, options, model, optimizer, scheduler, data, no_of_batches, device)
         self.signals = Signals(self.state)
+        self._was_finished = False
         if processes.count() > 1:
             share_batches(model)
-        if options.resume:
-            self.state.resume()
-            self._say_where_it_goes_on()
-        self._check_processes_are_alike()
+
+    def __enter__(self):
+        make_directory(self.options.output)
+        with ExitStack() as stack:
+            stack.enter_context(redirect_stdout(LastingStream(sys.stdout)))  # a closed terminal costs lines, no weights
+            if processes.rank() == 0:
+                stack.enter_context(sole_use(self.options.output))
+            if self.options.resume:
+                self.state.resume()
+                self._was_finished = says_finished(self.options.output) and self._is_finished()
+                self._say_where_it_goes_on()
+            if processes.rank() == 0 and not self.history:
+                make_room(self.options, self.model_path, self.state.path)
+            self._check_processes_are_alike()
+            stack.enter_context(self.signals)
+            self._leave = stack.pop_all().__exit__
+        return self
+
+    def __exit__(self, *error):
+        return self._leave(*error)
 
     @property
     def history(self):
@@ -115,12 +136,12 @@ class Training:
 
         When they are done, with `--early-stopping`, the model gets the weights of its best test back.
         """
-        sole = sole_use(self.options.output) if processes.rank() == 0 else nullcontext()
-        with sole, self.signals:
-            while not self._is_finished():
-                if self.state.rows is None:
-                    self.history.append({"learning_rate": max(group["lr"] for group in self.optimizer.param_groups)})
-                yield len(self.history) - 1
+        if not self._is_finished():
+            self._write_results(finished=False)  # over those of an earlier run, which may be finished
+        while not self._is_finished():
+            if self.state.rows is None:
+                self.history.append({"learning_rate": max(group["lr"] for group in self.optimizer.param_groups)})
+            yield len(self.history) - 1
         self.state.give_best_weights()
 
     def tally(self):
@@ -143,6 +164,7 @@ class Training:
                 with processes.shared_batch(rows) as own_rows:
                     yield own_rows
                 state.batches_done += 1
+                self.signals.has_got_on = True
                 bar.count(len(rows))
         self.signals.end_if_asked()
 
@@ -183,7 +205,7 @@ class Training:
         is_due = done % self.options.test_every == 0 or done >= self.options.epochs
         if is_due:
             self.signals.end_if_asked()
-            self.signals.place_of_test = self.state.place()
+            self.signals.begin_test(self.state.place())
         return is_due
 
     @contextmanager
@@ -208,7 +230,7 @@ class Training:
 
     def report_test(self, figures, perplexity=False):
         """Keeps the test's `Tally.figures` and prints them, indented; behind a word if they are of `--validation`."""
-        self.signals.place_of_test = None
+        self.signals.end_test()
         self._keep(self._measure(), figures)
         word = "" if self._measure() == "test" else "validation "
         print("  ", word + figures_line(figures, perplexity), flush=True)
@@ -224,21 +246,39 @@ class Training:
 
     def final_test_is_due(self):
         """Whether, with `--validation`, the test reviews are still to be looked at, once, when all epochs are done."""
-        return self.options.validation is not None and "test_loss" not in self.history[self._epoch_of_the_model()]
+        is_due = self._final_test_is_missing()
+        if is_due:
+            self.signals.end_if_asked()
+            self.signals.begin_test(place=None)
+        return is_due
 
     def report_final_test(self, figures, perplexity=False):
         """Keeps the figures of the final test with those of the epoch whose weights the model has, and prints them."""
+        self.signals.end_test()
         self._keep("test", figures, self.history[self._epoch_of_the_model()])
         print("  ", figures_line(figures, perplexity), flush=True)
         self.state.save(place=None)
 
-    def finish(self):
-        """Writes the final results."""
-        self._write_results(finished=True)
+    def save_model(self, hyperparameters, finished=False):
+        """Saves the model as it is now, with its constructor's arguments, and whether its run is `finished`."""
+        part, epochs_done = self.options.part, len(self.history)
+        save_model(self.model_path, part, self.model, hyperparameters, self.vocabulary, epochs_done, finished)
+
+    def finish(self, hyperparameters):
+        """Saves the trained model, then the final results, which say that the run is finished.
+
+        Of one that was finished before, only what is missing.
+        """
+        if not (self._was_finished and self.model_path.exists()):
+            self.save_model(hyperparameters, finished=True)
+            print(f"saved {self.model_path}", file=sys.stderr)
+        if not self._was_finished:
+            self._write_results(finished=True)
 
     def _keep(self, name, figures, epoch=None):
         accuracy, loss, seconds = figures
-        if not math.isfinite(loss):
+        # of training reviews, a loss as large as that is more than a wrong step: no further one leads back
+        if not math.isfinite(perplexity_of(loss) if name == "train" else loss):
             raise InputError(
                 f"the {name} loss of epoch {len(self.history) - 1} is {loss}: the training has run away; lower --lr "
                 f"({self.options.lr} now) and start anew"
@@ -265,6 +305,9 @@ class Training:
         accuracies = self._accuracies()
         return len(self.history) - 1 if self.state.best_weights is None else max(accuracies, key=accuracies.get)
 
+    def _final_test_is_missing(self):
+        return self.options.validation is not None and "test_loss" not in self.history[self._epoch_of_the_model()]
+
     def _is_finished(self):
         if self.state.rows is not None:
             return False
@@ -275,26 +318,31 @@ class Training:
     def _write_results(self, finished):
         if processes.rank() > 0:
             return
+        trained = [epoch for epoch in self.history if "train_loss" in epoch]
         model_epoch = self._epoch_of_the_model()
-        write_results(self.options, self.device, self.model, model_epoch, self.vectors, self.history, finished)
+        write_results(
+            self.options, self.state.data, self.device, self.model, model_epoch, self.vectors, trained, finished
+        )
 
     def _check_processes_are_alike(self):
-        """InputError where a process has other options or data, or has found another state than the first."""
-        runs = processes.gather(
-            (plain_options(self.options), self.state.data, len(self.history), self.state.batches_done)
-        )
+        """InputError where a process has another device, other options or data, or another state than the first."""
+        place = len(self.history), self.state.batches_done
+        runs = processes.gather((self.device.type, plain_options(self.options), self.state.data, place))
         for number, run in enumerate(runs):
             if run != runs[0]:
                 raise InputError(
-                    f"process {number} has other options, other data or another {self.state.path.name} than process "
-                    "0; start all with the same command, on nodes that see the same files"
+                    f"process {number} has other options, other data, another {self.state.path.name} or another device "
+                    f"({run[0]}, not {runs[0][0]}) than process 0; start all with the same command, on nodes that see "
+                    "the same files and have their GPUs (see nvidia-smi)"
                 )
 
     def _say_where_it_goes_on(self):
         if self.state.rows is not None:
             batches = self.state.batches_done
             print(f"going on in epoch {len(self.history) - 1}, after {batches} batches", file=sys.stderr)
+        elif self.history and self._is_finished() and self._final_test_is_missing():
+            print("going on with the final test", file=sys.stderr)
         elif self.history and self._is_finished():
-            print(f"finished already: {len(self.history)} epochs are done", file=sys.stderr)
+            print(f"finished already: epoch {len(self.history) - 1} was the last", file=sys.stderr)
         elif self.history:
             print(f"going on after epoch {len(self.history) - 1}", file=sys.stderr)

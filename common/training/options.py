@@ -27,18 +27,31 @@ class OptionParser(argparse.ArgumentParser):
             message += '; a text that begins with a dash is given as --review="-10/10"'
         raise InputError(f"{message} (see --help)")
 
-    def parse_args(self, *arguments):
+    def parse_args(self, arguments=None):
         """As argparse's, which makes an empty list of the value in --name=--."""
-        options = super().parse_args(*arguments)
+        options = super().parse_args(arguments)
         for name, value in vars(options).items():
             if value == []:
                 self.error(f"argument --{name.replace('_', '-')}: -- is no value")
         return options
 
 
+def _number(text, kind=float):
+    try:
+        return kind(text)
+    except ValueError:
+        wanted = "number" if kind is float else "whole number"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {wanted}") from None
+
+
+def whole_number(text):
+    """An option's whole number, for `choices`."""
+    return _number(text, int)
+
+
 def positive_int(text):
     """An option's whole number from 1 to 2**31 - 1."""
-    number = int(text)
+    number = whole_number(text)
     if not 1 <= number < 2**31:
         raise argparse.ArgumentTypeError(f"{text} is not from 1 to 2**31 - 1")
     return number
@@ -46,7 +59,7 @@ def positive_int(text):
 
 def seed_number(text):
     """An option's whole number from 0 to 2**63 - 1, the seeds that PyTorch takes."""
-    number = int(text)
+    number = whole_number(text)
     if not 0 <= number < 2**63:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to 2**63 - 1")
     return number
@@ -73,7 +86,7 @@ def remark(text):
 
 def positive_float(text):
     """An option's number above 0, not infinite."""
-    number = float(text)
+    number = _number(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return number
@@ -81,7 +94,7 @@ def positive_float(text):
 
 def probability(text):
     """An option's probability: from 0 to below 1."""
-    number = float(text)
+    number = _number(text)
     if not 0 <= number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a probability from 0 to below 1")
     return number
@@ -144,7 +157,15 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
     add("--hidden-units", type=positive_int, default=500, metavar="N", help="units of each hidden layer")
     add("--dropout", type=probability, default=dropout, metavar="P", help="share of units dropped; 0: none")
     add("--remove-stop-words", action="store_true", help="make NLTK's English stop words unknown")
-    add("--resume", action="store_true", help="go on from the state of a run that was cut off")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--resume", action="store_true", help="go on from the state of a run that was cut off")
+    group.add_argument("--overwrite", action="store_true", help="remove what an earlier run left there")
+    add(
+        "--max-time",
+        type=positive_float,
+        metavar="MINUTES",
+        help="then end, at the next batch, with all that --resume goes on from saved",
+    )
     add("--trial", type=trial_name, default="default", metavar="NAME", help="goes to the part's trials/NAME")
     add("--note", type=remark, default="", metavar="TEXT", help="a remark for the results sheet")
     parser.set_defaults(test_every=1)
@@ -168,7 +189,7 @@ def add_precision_option(parser):
 def add_bag_of_words_options(parser):
     """`--hidden-layers` and `--precise-batch-norm` of parts 1a and 1b."""
     add = parser.add_argument
-    add("--hidden-layers", type=int, choices=[1, 2, 3], default=1, help="hidden layers")
+    add("--hidden-layers", type=whole_number, choices=[1, 2, 3], default=1, help="hidden layers")
     add(
         "--precise-batch-norm",
         action="store_true",
@@ -188,7 +209,7 @@ def add_sequence_options(parser, *, train_length, test_length, test_every, layer
     )
     add("--test-length", type=positive_int, default=test_length, metavar="N", help="tokens of a test crop")
     add("--test-every", type=positive_int, default=test_every, metavar="N", help="test after every N epochs")
-    add("--layers", type=int, choices=[1, 2, 3], default=layers, help="LSTM layers")
+    add("--layers", type=whole_number, choices=[1, 2, 3], default=layers, help="LSTM layers")
 
 
 def add_pool_option(parser):
@@ -201,19 +222,41 @@ def add_pool_option(parser):
     )
 
 
-def testing_options(description, *, model, lengths=None, batch_size=200):
+def add_weight_drop_option(parser):
+    """`--weight-drop` of parts 3a and 3c."""
+    parser.add_argument(
+        "--weight-drop",
+        type=probability,
+        default=0.0,
+        metavar="P",
+        help="share of each LSTM's hidden-to-hidden weights dropped",
+    )
+
+
+def testing_options(description, *, model, lengths=None, batch_size=200, several_models=False):
     """A parser with the options of every test script.
 
     `model` is the place of the model file of the handout's settings, and `lengths` the default of `--lengths` where the
-    part has it.
+    part has it. With `several_models`, `--model` takes several files, and is a list. Of the parser's group of options
+    `inputs`, one says what the model is given.
     """
     parser = OptionParser(description)
     _add_common_options(parser, batch_size)
-    parser.add_argument("--model", type=Path, metavar="FILE", help="the trained model (default: that of --trial)")
-    parser.add_argument("--trial", type=trial_name, default="default", metavar="NAME", help="of the part's trials/NAME")
+    several = "; of several, the probabilities are averaged" if several_models else ""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--model",
+        type=Path,
+        nargs="+" if several_models else None,
+        metavar="FILE",
+        help=f"the trained model (default: that of --trial){several}",
+    )
+    group.add_argument("--trial", type=trial_name, default="default", metavar="NAME", help="of the part's trials/NAME")
+    parser.several_models = several_models
     parser.model = model
+    parser.inputs = parser.add_mutually_exclusive_group()
     if lengths is not None:
-        parser.add_argument(
+        parser.inputs.add_argument(
             "--lengths",
             type=positive_int,
             nargs="+",
@@ -231,37 +274,49 @@ def folder_of_trial(part_directory, trial):
 
 def add_review_option(parser):
     """`--review` of the test scripts."""
-    parser.add_argument("--review", metavar="TEXT", help="score this review instead; - reads standard input")
+    parser.inputs.add_argument("--review", metavar="TEXT", help="score this review instead; - reads standard input")
 
 
 def add_reviews_option(parser):
     """`--reviews` of the sentiment parts' test scripts."""
-    parser.add_argument(
+    parser.inputs.add_argument(
         "--reviews", type=Path, metavar="FILE", help="score these instead: one a line, or a folder of .txt files"
     )
 
 
 def add_whole_option(parser):
     """`--whole` of the test scripts of parts 2a, 2b and 3c."""
-    parser.add_argument("--whole", action="store_true", help="test on whole reviews instead, their padding left out")
+    parser.inputs.add_argument(
+        "--whole", action="store_true", help="test on whole reviews instead, their padding left out"
+    )
 
 
 # where a run happens, not what it is
-PLACES = {"data", "output", "device", "resume", "trial", "note", "language_model"}
+PLACES = {"data", "output", "device", "resume", "overwrite", "max_time", "trial", "note", "language_model"}
+
+
+def as_words(name, value):
+    """An option as on a command line, "--batch-size 50"; nothing for one that is not given, None or False."""
+    if value is None or value is False:
+        return ""
+    return f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
 
 
 def _settings(parser, options):
     """The options that are not the handout's, as the words of a command line."""
-    words = []
-    for name, value in vars(options).items():
-        if name not in PLACES and value != parser.get_default(name):
-            words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
-    return " ".join(words)
+    return " ".join(
+        as_words(name, value)
+        for name, value in vars(options).items()
+        if name not in PLACES and value != parser.get_default(name)
+    )
 
 
-def parse_training_options(parser, script):
-    """The options of the train script at the path `script`, with `part`, `settings`, `lr` and `output` filled in."""
-    options = parser.parse_args()
+def parse_training_options(parser, script, arguments=None):
+    """The options of the train script at the path `script`, with `part`, `settings`, `lr` and `output` filled in.
+
+    They are those of the command line, or of a list of `arguments`.
+    """
+    options = parser.parse_args(arguments)
     options.settings = _settings(parser, options)
     options.defaults = {name: parser.get_default(name) for name in vars(options)}
     options.defaults["vocab_size"] = parser.usual_vocab_size
@@ -278,9 +333,10 @@ def parse_training_options(parser, script):
     return options
 
 
-def parse_testing_options(parser):
-    """The options of a test script, with `model` filled in."""
-    options = parser.parse_args()
+def parse_testing_options(parser, arguments=None):
+    """The options of a test script, with `model` filled in: of the command line, or of a list of `arguments`."""
+    options = parser.parse_args(arguments)
     if options.model is None:
-        options.model = folder_of_trial(parser.model.parent, options.trial) / parser.model.name
+        path = folder_of_trial(parser.model.parent, options.trial) / parser.model.name
+        options.model = [path] if parser.several_models else path
     return options

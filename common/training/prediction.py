@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import sys
 
 import torch
@@ -10,6 +11,7 @@ from tqdm import tqdm
 from common.data.batches import Bags, shortest_first, whole_batches
 from common.data.tokenizing import load_punkt, tokenize
 from common.errors import InputError
+from common.files import is_hidden
 
 # how phones and word processors write what the reviews of the data set hold as typewriters do
 STRAIGHT = str.maketrans(
@@ -27,17 +29,29 @@ ROWS = 200
 TOKENS = 20_000
 
 
+def own_tokens(content, where):
+    """The tokens of a user's own words, `content`, which are bytes; `load_punkt` comes before.
+
+    InputError, which tells `where` they are, for what is not UTF-8.
+    """
+    try:
+        text = content.decode("utf-8-sig")  # with or without a byte-order mark
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} is not UTF-8 text ({error})") from None
+    return tokenize(text.translate(STRAIGHT))
+
+
 def own_review(text, data, vocabulary, device):
     """A user's own words as `Reviews` of one review; a `text` of "-" reads them from standard input.
 
     InputError for what is not UTF-8, holds no words, or none that the model knows: it would have no meaning.
     """
-    if text == "-":
-        text = _decode(sys.stdin.buffer.read(), "--review -: standard input")
-    else:
-        text = _decode(os.fsencode(text), "--review")
     load_punkt(data)
-    review = vocabulary.reviews_of([tokenize(text.translate(STRAIGHT))], device)
+    if text == "-":
+        tokens = own_tokens(sys.stdin.buffer.read(), "--review -: standard input")
+    else:
+        tokens = own_tokens(os.fsencode(text), "--review")
+    review = vocabulary.reviews_of([tokens], device)
     if len(review.ids) == 0:
         raise InputError("--review holds no words")
     if not review.ids.any():
@@ -45,34 +59,39 @@ def own_review(text, data, vocabulary, device):
     return review
 
 
-def _decode(content, where):
-    try:
-        return content.decode("utf-8-sig")  # with or without a byte-order mark
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where} is not UTF-8 text ({error})") from None
-
-
 def own_reviews(path, data, vocabulary, device):
     """The user's own reviews in `path`, a file with one a line, or a folder of `.txt` files: their names, `Reviews`.
 
-    The names are the numbers of the lines, from 1, or the files'. InputError where there is nothing to read.
+    The names are the numbers of the lines, from 1, or the files'. InputError where there is nothing to read, and for a
+    table, whose other columns are no reviews.
     """
     try:
         if path.is_dir():
-            files = sorted(path.glob("*.txt"))
-            texts = {file.name: _decode(file.read_bytes(), file) for file in files}
+            names = [file.name for file in sorted(path.glob("*.txt")) if not is_hidden(file.name)]
+            places = [path / name for name in names]
+            contents = [place.read_bytes() for place in places]
         else:
-            lines = _decode(path.read_bytes(), path).splitlines()
-            texts = dict(enumerate(lines, 1))
+            contents = path.read_bytes().splitlines()  # of bytes, lines end at \n, \r\n and \r alone
+            names = range(1, len(contents) + 1)
+            places = [f"{path}, line {number}," for number in names]
+            if path.suffix.lower() in (".csv", ".tsv") or (contents and _is_header(contents[0])):
+                raise InputError(
+                    f"{path} is a table: give a file of the reviews alone, one a line, or a folder of .txt files"
+                )
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
-    if not texts:
+    if not contents:
         raise InputError(f"{path} holds no reviews: give a file with one a line, or a folder of .txt files")
     load_punkt(data)
-    tokens = [
-        tokenize(text.translate(STRAIGHT)) for text in tqdm(texts.values(), desc="reading", leave=False, disable=None)
-    ]
-    return list(texts), vocabulary.reviews_of(tokens, device)
+    pairs = tqdm(zip(contents, places, strict=True), desc="reading", total=len(contents), leave=False, disable=None)
+    tokens = [own_tokens(content, place) for content, place in pairs]
+    return list(names), vocabulary.reviews_of(tokens, device)
+
+
+def _is_header(line):
+    """Whether a line, bytes, is the first of a table of reviews and their labels."""
+    cells = {cell.strip(b" \"'\xef\xbb\xbf") for cell in re.split(b"[,;\t]", line.lower())}
+    return bool(cells & {b"review", b"text"}) and bool(cells & {b"sentiment", b"label"})
 
 
 def print_verdicts(names, reviews, probabilities_of):
@@ -136,10 +155,11 @@ def influential_words(model, ids, vocabulary, input_of=lambda ids: ids):
     left out: above 0, the word makes the review more positive. Unknown words are not listed, nor is a word that is the
     whole review.
 
-    ids: (time,) int64, of the `Vocabulary`. `input_of` makes the model's input of ids (batch, time) int64, by default
-    these themselves.
+    ids: (time,) int64, of the `Vocabulary`, or, as several models read them, (time, models). `input_of` makes the
+    model's input of ids (batch, time) int64, by default these themselves.
     """
-    words, counts = ids.unique(return_counts=True)
+    columns = ids.view(len(ids), -1).unbind(dim=1)  # the same words, in each model's direction
+    words, counts = columns[0].unique(return_counts=True)
     listed = (words > 0) & (counts < len(ids))
     words, counts = words[listed], counts[listed]
 
@@ -152,8 +172,11 @@ def influential_words(model, ids, vocabulary, input_of=lambda ids: ids):
     (probability,) = probability_positive(model, input_of(ids[None]))
     changes = []
     for batch in tqdm(batches, desc="words", leave=False, disable=None):
-        kept = ids != batch[:, None]
-        shortened = ids.expand(kept.shape)[kept].view(len(batch), -1)
+        shortened = []
+        for column in columns:
+            kept = column != batch[:, None]
+            shortened.append(column.expand(kept.shape)[kept].view(len(batch), -1))
+        shortened = torch.stack(shortened, dim=-1).view(len(batch), -1, *ids.shape[1:])
         without = probability_positive(model, input_of(shortened))
         names = (str(vocabulary.words[word - 1]) for word in batch.tolist())
         changes += ((name, probability - other) for name, other in zip(names, without, strict=True))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 
+from common.distributed.device import threads
 from common.distributed.processes import count
 from common.files import REPOSITORY, new_file, npy_bytes
 
@@ -19,9 +20,10 @@ LOG_COLUMNS = (
 )
 
 
-def write_results(options, device, model, model_epoch, vectors, history, finished):
+def write_results(options, data, device, model, model_epoch, vectors, history, finished):
     """Writes `data.npy`, `log.csv` and `run.json` into the run's folder.
 
+    `data`, plain values, tells the training reviews from others, and `finished` whether the run is done and saved.
     `history` is one dict an epoch with "learning_rate", "train_loss", "train_accuracy", "train_seconds" and, where the
     epoch had a test, "test_loss", "test_accuracy", "test_seconds", or the same of "validation". `data.npy` is the
     handout's array (3, epochs) float64 of train loss, train accuracy and test accuracy, NaN where there was no test;
@@ -44,20 +46,27 @@ def write_results(options, device, model, model_epoch, vectors, history, finishe
         "note": options.note,
         "finished": finished,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "hardware": torch.cuda.get_device_name()
-        if device.type == "cuda"
-        else f"CPU, {torch.get_num_threads()} threads",
+        "hardware": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {threads()}",
         "processes": count(),
         "torch": torch.__version__,
         "model": str(model),
         "no_of_weights": sum(weight.numel() for weight in model.parameters()),
         "model_epoch": model_epoch,
         "vectors": None if vectors is None else {"words": len(vectors) - 1, "dimensions": vectors.shape[1]},
+        "data": data,
         "options": plain_options(options),
         "epochs": history,
     }
     with new_file(options.output / "run.json") as file:
         file.write(json.dumps(run, indent=1).encode() + b"\n")
+
+
+def says_finished(folder):
+    """Whether the `run.json` in `folder` is that of a finished run; one that is missing or damaged is not."""
+    try:
+        return json.loads((folder / "run.json").read_bytes())["finished"] is True
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def plain_options(options):

@@ -1,20 +1,58 @@
 """A run that is cut off goes on: what it keeps, when it saves it, and how it starts from that again."""
 
+import shutil
 import signal
 import sys
+import time
 
 import numpy as np
 import torch
 
 from common.distributed import processes
 from common.errors import InputError, RunInterruptedError
+from common.files import make_directory
 from common.training.checkpoints import load_checkpoint, save_checkpoint
 from common.training.metrics import Tally
-from common.training.options import PLACES
-from common.training.results import plain_options
+from common.training.options import PLACES, as_words
+from common.training.results import plain_options, says_finished
+
+# the script's start, but for the import of PyTorch
+START = time.monotonic()
 
 # a resumed run may differ from the saved one in these: none changes the mathematics of a step
 FREE_OPTIONS = PLACES | {"epochs", "early_stopping", "settings"}
+
+# how not to go on from a state
+ANEW = "start anew with --overwrite in place of --resume"
+
+
+def make_room(options, model_path, state_path):
+    """Makes room in the output folder for a run that starts anew.
+
+    The files of a finished run go to `previous/` there, in place of those of an earlier one; with `--overwrite` those
+    of any run are removed. InputError where a run was cut off that `--resume` could go on from.
+    """
+    folder = options.output
+    # a move that is cut off leaves a state without run.json, which is not touched
+    names = ("run.json", "log.csv", "data.npy", "test.txt", "reviews.txt", model_path.name, state_path.name)
+    files = [folder / name for name in names if (folder / name).exists()]
+    if options.overwrite:
+        for file in files:
+            file.unlink()
+        return
+    is_finished = says_finished(folder)
+    if state_path.exists() and not is_finished:
+        raise InputError(
+            f"{state_path} is that of a run that was cut off: go on with --resume, give another --trial or --output, "
+            "or start anew over it with --overwrite"
+        )
+    if is_finished or model_path.exists():
+        previous = folder / "previous"
+        shutil.rmtree(previous, ignore_errors=True)
+        make_directory(previous)
+        for file in files:
+            file.rename(previous / file.name)
+        print(f"the finished run that was in {folder} is in {previous} now", file=sys.stderr)
 
 
 class RunState:
@@ -81,17 +119,17 @@ class RunState:
             print(f"{self.path} does not exist: nothing to resume, starting anew", file=sys.stderr)
             return
         keys = ("options", "history", "place", "weights", "best_weights", "optimizer", "generator", "rng", "cuda_rng")
-        state = load_checkpoint(self.path, self.options.part, keys, "start anew, without --resume")
+        state = load_checkpoint(self.path, self.options.part, keys, ANEW)
         self._check_options(state["options"])
         if state.get("data", self.data) != self.data:  # states of before do not have it
             raise InputError(
                 f"{self.path} was saved with other reviews or words than those in {self.options.data}; give the --data "
-                "that it was saved with, or start without --resume"
+                f"that it was saved with, or {ANEW}"
             )
         try:
             self.model.load_state_dict(state["weights"])
         except RuntimeError as error:
-            advice = "give the --data that it was saved with, or start without --resume"
+            advice = f"give the --data that it was saved with, or {ANEW}"
             raise InputError(f"the weights in {self.path} do not fit this model; {advice}") from error
         # without early stopping, the last weights are the model
         self.best_weights = state["best_weights"] if self.options.early_stopping else None
@@ -134,8 +172,11 @@ class RunState:
         free = FREE_OPTIONS - {"epochs"} if self.options.schedule == "one-cycle" else FREE_OPTIONS
         changed = [name for name in now if name not in free and now[name] != then[name]]
         if changed:
-            listed = ", ".join(f"--{name.replace('_', '-')} {then[name]}" for name in changed)
-            raise InputError(f"{self.path} was saved with {listed}; give the same, or start without --resume")
+            listed = ", ".join(
+                f"with {words}" if (words := as_words(name, then[name])) else f"without {as_words(name, True)}"
+                for name in changed
+            )
+            raise InputError(f"{self.path} was saved {listed}; give the same, or {ANEW}")
 
     def _set_schedule(self):
         """Sets the learning rate of the next step."""
@@ -155,19 +196,22 @@ def copy_of_weights(model):
 
 
 class Signals:
-    """In a `with` block, saves the state and ends the run when a user or a scheduler asks for it.
+    """In a `with` block, saves the state and ends the run when a user, a scheduler or `--max-time` asks for it.
 
     SIGTERM, SIGINT, SIGUSR1 and SIGHUP, of a closed terminal, end the run at its next `end_if_asked()` or, in a test,
-    at once: RunInterruptedError.
+    at once; `--max-time` does so at its next `end_if_asked()`, once the run `has_got_on`: RunInterruptedError.
     """
 
     NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+    NOT_ASKED, TIME_IS_UP = -1, 0  # a signal, whose number is larger, goes before
 
     def __init__(self, state):
         self.state = state
-        # while a test runs, the place that it started from: it changes nothing that is saved
-        self.place_of_test = None
-        self._asked = 0
+        self._is_testing = False
+        self._place_of_test = None
+        # whether it has done a batch or a test: a run whose time is short gets on all the same
+        self.has_got_on = False
+        self._asked = self.NOT_ASKED
         self._before = {}
 
     def __enter__(self):
@@ -179,28 +223,41 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def begin_test(self, place):
+        """From here to `end_test`, a signal ends the run at once, at the `place` that the test started from."""
+        self._place_of_test, self._is_testing = place, True
+
+    def end_test(self):
+        """From here on, a signal waits for `end_if_asked` again."""
+        self._is_testing, self.has_got_on = False, True
+
     def end_if_asked(self):
-        """Saves the state and ends the run, if a signal came to one of the processes."""
-        asked = processes.largest(self._asked)  # meanwhile one may come, and count at the next batch
-        if asked:
+        """Saves the state and ends the run, if a signal came to one of the processes or the time of one is up."""
+        minutes = self.state.options.max_time
+        if minutes is not None and self.has_got_on and time.monotonic() >= START + 60 * minutes:
+            self._asked = max(self._asked, self.TIME_IS_UP)
+        asked = processes.largest(self._asked)  # meanwhile a signal may come, and count at the next batch
+        if asked != self.NOT_ASKED:
             self._asked = asked
             self.state.save(self.state.place())
-            processes.wait_for_all()  # a launcher may kill all when the first ends
+            processes.largest(0)  # torchrun ends all when one has ended: the state is to be whole by then
             raise self._interruption()
 
     def _on_signal(self, number, frame):
         self._asked = number
         # the other processes find the first gone when they are through with their share of the test
-        if self.place_of_test is not None and processes.rank() == 0:
-            place, self.place_of_test = self.place_of_test, None  # one more signal is not to save once more
-            self.state.save(place)
+        if self._is_testing and processes.rank() == 0:
+            self._is_testing = False  # one more signal is not to save once more
+            self.state.save(self._place_of_test)
             raise self._interruption()
 
     def _interruption(self):
-        state = self.state
+        state, epoch = self.state, len(self.state.history) - 1
+        by = "--max-time" if self._asked == self.TIME_IS_UP else signal.Signals(self._asked).name
+        place = (
+            f"after epoch {epoch}" if state.rows is None else f"in epoch {epoch}, after {state.batches_done} batches"
+        )
         return RunInterruptedError(
-            f"interrupted by {signal.Signals(self._asked).name} in epoch {len(state.history) - 1}, "
-            f"after {state.batches_done} batches; "
-            f"saved in {state.path}: the same command with --resume goes on from there",
-            status=130 if self._asked == signal.SIGINT else 143,
+            f"interrupted by {by} {place}; saved in {state.path}: the same command with --resume goes on from there",
+            status={self.TIME_IS_UP: 0, signal.SIGINT: 130}.get(self._asked, 143),
         )

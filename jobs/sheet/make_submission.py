@@ -5,7 +5,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-sys.path.insert(1, f"{sys.path[0]}/../..")
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from common.distributed.ending import run_script
 from common.errors import InputError

@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(1, f"{sys.path[0]}/../..")
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path[:0] = map(str, Path(__file__).resolve().parents[:3])  # this folder, jobs/, and the folder of common/
 
 from trials import read_trials as read_table
 
@@ -161,7 +160,7 @@ def read_trials():
         rows = read_table(REPOSITORY / "jobs" / "trials.csv")
     except ValueError as error:
         raise InputError(str(error)) from error
-    return {(part, trial): shows for part, trial, _, _, shows in rows}
+    return {(part, trial): shows for part, trial, _, _, shows in rows.values()}
 
 
 def folders_of(top, part, order):

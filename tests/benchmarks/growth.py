@@ -13,8 +13,7 @@ import resource
 import sys
 from pathlib import Path
 
-sys.path.insert(1, f"{sys.path[0]}/../..")
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path[:0] = map(str, Path(__file__).resolve().parents[:3])  # this folder, tests/, and the folder of common/
 
 import torch
 from benchmark import ADAM, BATCH, RECURRENT, UNITS, VOCAB_SIZE, step

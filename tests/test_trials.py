@@ -1,0 +1,72 @@
+"""jobs/trials.py and the parts' own scripts: options that a script does not know are found before anything runs."""
+
+import csv
+import sys
+from unittest import mock
+
+import pytest
+import trials
+from conftest import REPO
+
+HEADER = "part,trial,options,test options,what it shows\n"
+
+
+@pytest.fixture
+def read(tmp_path, capsys):
+    """A function that writes a table of these lines and reads it; returns the status, the lines printed, the error."""
+
+    def read(*lines, names="all"):
+        (tmp_path / "table.csv").write_text(HEADER + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+        status = 0
+        with mock.patch.object(sys, "argv", ["trials.py", str(tmp_path / "table.csv"), names]):
+            try:
+                trials.main()
+            except SystemExit as end:
+                status = end.code
+        printed = capsys.readouterr()
+        return status, printed.out.splitlines(), printed.err
+
+    return read
+
+
+WRONG = [
+    ("1a,x,--hiden-units 10,,", "column 'options': unrecognized arguments: --hiden-units 10"),
+    ("1a,x,--epochs ten,,", "column 'options': argument --epochs: 'ten' is not a whole number"),
+    ("1b,x,--lr high,,", "column 'options': argument --lr: 'high' is not a number"),
+    ("2a,x,--layers two,,", "column 'options': argument --layers: 'two' is not a whole number"),
+    ("2b,x,--schedule one-cycle --lr-drop-epoch 3,,", "column 'options': --lr-drop-epoch goes with"),
+    ("3a,x,--train-length 1,,", "column 'options': --train-length and --test-length"),
+    ("3c,x,--whole --train-length 50,,", "column 'options': --train-length goes with crops"),
+    ("3b,x,--temprature 1,,", "column 'options': unrecognized arguments: --temprature 1"),
+    ("3b,x,,--whole,", "column 'test options': part 3b has no test script"),
+    ("3a,x,,--whole,", "column 'test options': unrecognized arguments: --whole"),
+    ("2a,x,,--whole --lengths 50,", "column 'test options': argument --lengths: not allowed with argument --whole"),
+    ("1a,x,--help,,", "column 'options': --help is no option"),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), WRONG)
+def test_what_a_script_does_not_know(line, words, read):
+    status, printed, error = read("1a,fine,--epochs 2,,", line)
+    assert (status, printed) == (2, [])
+    assert f"table.csv, line 3: {words}" in error
+    assert error.count("\n") == 1
+
+
+def test_what_is_not_chosen_need_not_be_right(read):
+    assert read("1a,fine,,,", "1a,wrong,--wide,,", names="fine")[:2] == (0, ["1a\x1ffine\x1f\x1f"])
+
+
+@pytest.mark.parametrize("name", ["trials.csv", "sample.csv"])
+def test_the_tables_of_the_collection_are_right(name, capsys):
+    with open(REPO / "jobs" / name, newline="") as table:
+        rows = list(csv.reader(table))[1:]
+    with mock.patch.object(sys, "argv", ["trials.py", str(REPO / "jobs" / name), "all"]):
+        trials.main()
+    assert capsys.readouterr().out.splitlines() == ["\x1f".join(row[:4]) for row in rows]
+
+
+def test_without_arguments(capsys):
+    with mock.patch.object(sys, "argv", ["trials.py"]), pytest.raises(SystemExit, match="2"):
+        trials.main()
+    assert capsys.readouterr().err.startswith("error: usage: python jobs/trials.py TABLE NAMES")
