@@ -41,7 +41,10 @@ WHOLE = "whole"
 FIGURES = re.compile(r"(?:(whole|\d+) )?(\d+\.\d\d) (\d+\.\d{4}|nan|inf) \d+\.\d{4}(?: (\d+\.\d\d|nan|inf))?")
 BROKEN = re.compile(r"\d|whole|\0|error: |interrupted|Traceback")
 # 3b's own messages: else any line can be a review
-MESSAGE = re.compile(r"running (\d+ processes, each )?on (the CPU, \d+ threads|CUDA: .*)|warning: .*")
+MESSAGE = re.compile(
+    r"running (\d+ processes, each )?on (the CPU, \d+ threads?|CUDA: .*)"
+    r"|.* is not trained to its end: it is that of epoch \d+|warning: .*"
+)
 
 
 def without_seed(settings):
