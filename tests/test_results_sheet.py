@@ -239,6 +239,12 @@ def test_the_handouts_figure_goes_with_the_handouts_settings(results):
     found = rows(results)
     figures = {trial: found["2a", trial]["handout"] for trial in ("mine", "again", "other", "default")}
     assert figures == {"mine": "87.25", "again": "87.25", "other": "", "default": ""}
+    assert found["2a", "default"]["what it shows"] == ""
+
+    shutil.copy(results / "2a" / "trials" / "again" / "run.json", results / "2a")
+    sheet(results, without="matplotlib")
+    row = rows(results)["2a", "default"]
+    assert (row["handout"], row["what it shows"]) == ("87.25", "the handout's settings")
 
 
 def test_a_run_can_be_copied_into_the_courses_sheet(results, sample_data):
@@ -249,7 +255,7 @@ def test_a_run_can_be_copied_into_the_courses_sheet(results, sample_data):
     command, facts, *model = section.split("```")[1].strip().splitlines()
     assert command.startswith("python 2b/RNN_sentiment_analysis.py --")
     assert set(TINY["2b"].split()) - {"--test-every", "3"} <= set(command.split())  # 3 is the handout's
-    assert facts == f"seed 0; {record['no_of_weights']:,} weights; CPU, 1 threads"
+    assert facts == f"seed 0; {record['no_of_weights']:,} weights; CPU, 1 thread"
     assert model[0] == "RNN_model("
     assert "LSTM(" in "".join(model)
     # which vectors
@@ -307,7 +313,8 @@ def test_messages_among_the_lines_are_passed_over(results, model_of, sample_data
         # and others speak, too
         (results / part / "test.txt").write_text(f"W1126 torch/distributed/run.py:1\n{says}")
     says = all_it_says("3a", "3b/generate_review.py", "--length", 5)
-    (results / "3b" / "reviews.txt").write_text(says)
+    unfinished = "3a/language.model is not trained to its end: it is that of epoch 3\n"
+    (results / "3b" / "reviews.txt").write_text(unfinished + says)
     done = sheet(results, without="matplotlib")
     assert "warning" not in done.stderr
     found = rows(results)
@@ -315,6 +322,7 @@ def test_messages_among_the_lines_are_passed_over(results, model_of, sample_data
     assert all(found[part, "default"]["accuracy at 40"] for part in ("2a", "2b", "3a", "3c"))
     text = (results / "jobs" / "results" / "results.md").read_text()
     assert "running on" not in text
+    assert unfinished not in text
     reviews = says.splitlines()[-2:]
     assert all(f"> {review}\n" in text for review in reviews)
 

@@ -41,7 +41,14 @@ WHOLE = "whole"
 FIGURES = re.compile(r"(?:(whole|\d+) )?(\d+\.\d\d) (\d+\.\d{4}|nan|inf) \d+\.\d{4}(?: (\d+\.\d\d|nan|inf))?")
 BROKEN = re.compile(r"\d|whole|\0|error: |interrupted|Traceback")
 # 3b's own messages: else any line can be a review
-MESSAGE = re.compile(r"running (\d+ processes, each )?on (the CPU, \d+ threads|CUDA: .*)|warning: .*")
+MESSAGE = re.compile(
+    r"running (\d+ processes, each )?on (the CPU, \d+ threads?|CUDA: .*)"
+    r"|.* is not trained to its end: it is that of epoch \d+|warning: .*"
+)
+
+
+def without_seed(settings):
+    return re.sub(r"--seed \d+ ?", "", settings).strip()
 
 
 class Tested(NamedTuple):
@@ -126,7 +133,7 @@ class Run(NamedTuple):
 
     def settings_but_seed(self):
         """What runs have in common that differ in their seed alone."""
-        return re.sub(r"--seed \d+ ?", "", self.settings).strip(), self.vectors, self.language_model
+        return without_seed(self.settings), self.vectors, self.language_model
 
 
 class Seeds(NamedTuple):
@@ -238,7 +245,7 @@ def read_run(part, trial, folder, shows):
     elif run["finished"]:
         state = "its test script was not run"
     settings = remark(options["settings"])
-    if trial == "default" and settings:
+    if trial == "default" and without_seed(settings):
         shows = ""  # a default run with other options does not show what the table says
     return Run(
         part=part,
@@ -363,7 +370,7 @@ def rows_of(runs, sample):
         best_test, headline = run.best_test(), run.headline()
         seeds = seeds_of.get(run.trial)
         several = seeds is not None and seeds.deviation is not None
-        has_handouts_settings = run.settings_but_seed()[0] == "" and not sample
+        has_handouts_settings = without_seed(run.settings) == "" and not sample
         seconds = sum(epoch["train_seconds"] for epoch in run.epochs)
         rows.append(
             {
