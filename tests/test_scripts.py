@@ -172,8 +172,16 @@ HANDOUT_DEFAULTS = {
         "dropout": "0.3",
         "clip": "2.0",
         "lr-drop-epoch": "50",
+        "weight-drop": "0.0",
     },
-    "3c": {**RNN_DEFAULTS, "vocab-size": "8000", "layers": "3", "pool": "max", "fine-tune": "last"},
+    "3c": {
+        **RNN_DEFAULTS,
+        "vocab-size": "8000",
+        "layers": "3",
+        "pool": "max",
+        "fine-tune": "last",
+        "weight-drop": "0.0",
+    },
 }
 
 
