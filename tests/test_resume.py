@@ -168,7 +168,7 @@ def test_a_signal_costs_no_batch(part, options, number, batch, place, run, tmp_p
     monkeypatch.undo()
     resumed = succeed(run(part, "stopped", *options.split(), "--resume"))
     # after the last epoch there is only the test left
-    assert ("finished already" if place == "after epoch 0" else f"going on {place}\n") in resumed.stderr
+    assert ("going on with the final test" if place == "after epoch 0" else f"going on {place}\n") in resumed.stderr
     assert same_run(tmp_path / "stopped", tmp_path / "straight")
     # together the two print what the undisturbed run does, no line twice
     assert without_times(stopped.stdout + resumed.stdout) == without_times(straight.stdout)
