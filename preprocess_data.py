@@ -71,7 +71,8 @@ def preprocess(options):
     vectors = read_vectors(glove) if glove else None
     if imdb:
         corpus = tokenize_corpus(reviews, output, options.workers)
-        write_imdb(output, corpus, {split: labels for split, (_, labels) in reviews.items()})
+        labels = {split: labels for split, (_, labels) in reviews.items()}
+        write_imdb(output, corpus, labels, [review.name() for review in reviews["test"][0]])
     if vectors:
         write_glove(output, corpus, *vectors)
     else:
@@ -243,8 +244,8 @@ def print_statistics(corpus):
 # ---- tokens to files
 
 
-def write_imdb(output, corpus, labels):
-    """Writes the dictionary, the reviews as ids and the labels; all of them appear at the end, or none does.
+def write_imdb(output, corpus, labels, test_names):
+    """Writes the dictionary, the reviews as ids, labels and test names; all of them appear at the end, or none does.
 
     The dictionary is their mark, for every reader needs it first. GloVe's files go: they may be of other reviews.
     """
@@ -257,6 +258,8 @@ def write_imdb(output, corpus, labels):
         words = [corpus.words[number - 1] for number in corpus.test.ids[unknown]]
         with new_file(output / "imdb_test_unknown.txt") as file:
             file.write("".join(f"{word}\n" for word in words).encode())
+        with new_file(output / "imdb_test_names.txt") as file:
+            file.write("".join(f"{name}\n" for name in test_names).encode())
         for split in SPLITS:
             write_array(new_file, output / f"imdb_{split}_labels.npy", labels[split])
         write_array(new_file, output / "imdb_dictionary.npy", np.array(corpus.words[: corpus.no_of_words]))

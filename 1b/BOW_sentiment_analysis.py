@@ -59,7 +59,9 @@ def main():
         with autocast:
             return test_pass(model, batches)
 
-    with Training(options, "BOW.model", model, optimizer, scheduler, train, vocabulary, device) as training:
+    with Training(
+        options, "BOW.model", model, optimizer, scheduler, train, vocabulary, device, vectors=embeddings
+    ) as training:
         for _ in training.epochs():
             model.train()
             tally = training.tally()

@@ -58,7 +58,9 @@ def main():
         with autocast:
             return test_pass(model, ((embeddings[x], t) for x, t in crops))
 
-    with Training(options, "rnn.model", model, optimizer, scheduler, train, vocabulary, device) as training:
+    with Training(
+        options, "rnn.model", model, optimizer, scheduler, train, vocabulary, device, vectors=embeddings
+    ) as training:
         for _ in training.epochs():
             model.train()
             tally = training.tally()

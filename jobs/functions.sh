@@ -38,7 +38,7 @@ is_preprocessed() {
 # in 3a/trials, be it trained or not, else 3a's default
 trial_of_3a() {
     local own=$1
-    [ -d "3a/trials/$1" ] || cut -d , -f 1,2 "$TABLE" | tr -d '" \r' | grep -qxF "3a,$1" || own=default
+    [ -d "3a/trials/$1" ] || cut -d , -f 1,2 "$TABLE" | tr -d '" \r' | grep -xF "3a,$1" >/dev/null || own=default
     echo "$own"
 }
 
@@ -68,7 +68,7 @@ run() {
 
 # keep NAME COMMAND...: shows what the command prints, and keeps it in the file NAME
 keep() {
-    [ -z "${DRY_RUN:-}" ] || { "${@:2}" && return; }
+    [ -z "${DRY_RUN:-}" ] || { "${@:2}"; return; }
     "${@:2}" | tee "$1.part"
     mv "$1.part" "$1"
 }
@@ -135,19 +135,13 @@ seconds_of() {
 
 # encoded TEXT: without what qsub -v drops or cuts a text at, quotes, backslashes and commas
 encoded() {
-    local text=${1//\%/%25}
-    text=${text//\'/%27} text=${text//\"/%22} text=${text//\\/%5C}
-    echo "${text//,/%2C}"
-}
-
-# walltime PART: what its job asks for
-walltime() {
-    echo "${WALLTIME:-$(sed -n 's/^#PBS -l walltime=//p' "jobs/$1.pbs")}"
+    sed "s/%/%25/g; s/'/%27/g; s/\"/%22/g; s/\\\\/%5C/g; s/,/%2C/g" <<<"$1"
 }
 
 # build_command NAME PART DEPENDENCY [COUNT]: sets `command`, which submits the job of a part as NAME, or an array of COUNT
-# jobs, once it has the DEPENDENCY, as in afterok:ID, or nothing. RESOURCES: for PBS, other ones than the settings'
+# jobs, to run after the DEPENDENCY, as in afterok:ID, or nothing, and its `walltime`. RESOURCES: for PBS, in the settings' place
 build_command() {
+    walltime=${WALLTIME:-$(sed -n 's/^#PBS -l walltime=//p' "jobs/$2.pbs")}
     [ "$2" != 3b ] || local NODES=1 # it is one process
     local range=${4:+1-$4${AT_ONCE:+%$AT_ONCE}} resources
     # shellcheck disable=SC2153,SC2206 # NODE_KIND and SUBMIT_OPTIONS are lists of words
@@ -155,7 +149,7 @@ build_command() {
         # what the file asks for in #PBS lines is Blue Waters'
         command=(sbatch --parsable --ignore-pbs --requeue --kill-on-invalid-dep=yes --mail-type="END,FAIL"
             --job-name="imdb-$1" --output="jobs/$1.out" --error="jobs/$1.err" --open-mode=append
-            --nodes="$NODES" $NODE_KIND --time="$(walltime "$2")" ${3:+--dependency="$3"} ${range:+--array="$range"}
+            --nodes="$NODES" $NODE_KIND --time="$walltime" ${3:+--dependency="$3"} ${range:+--array="$range"}
             ${QUEUE:+--partition="$QUEUE"} ${QOS:+--qos="$QOS"} ${ACCOUNT:+--account="$ACCOUNT"}
             ${MEMORY:+--mem="$MEMORY"} $SUBMIT_OPTIONS "jobs/$2.pbs")
         return
@@ -169,7 +163,7 @@ build_command() {
         resources="select=$NODES:$NODE_KIND${MEMORY:+:mem=$MEMORY} place=scatter"
         command+=(-C '#NONE' -S /bin/bash -m ae -k doe ${range:+-J "$range"})
     fi
-    for resources in ${RESOURCES:-$resources walltime=$(walltime "$2")}; do command+=(-l "$resources"); done
+    for resources in ${RESOURCES:-$resources walltime=$walltime}; do command+=(-l "$resources"); done
     # shellcheck disable=SC2206
     command+=(${3:+-W "depend=$3"} ${QUEUE:+-q "$QUEUE"} ${ACCOUNT:+-A "$ACCOUNT"} $SUBMIT_OPTIONS
         -v "$SETTINGS$(compgen -e | awk -v names="^($PASS)\$" '$0 ~ names { printf ",%s", $0 }')" "jobs/$2.pbs")
@@ -181,10 +175,7 @@ build_command() {
 run_job() {
     local part=$1 index=${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-${SLURM_ARRAY_TASK_ID:-}}} line
     trap end_job EXIT
-    if [ "$part" = preprocess ]; then
-        run "$ARGS" preprocess_data.py --output "$DATA"
-        return
-    fi
+    [ "$part" != preprocess ] || { run "$ARGS" preprocess_data.py --output "$DATA"; return; }
     if [ -n "$TRIALS" ]; then # one of them, as it stands in the table
         line=$("$PYTHON" jobs/trials.py "$TABLE" "$(cut -d : -f "${index:-1}" <<<"$TRIALS")" "$part")
         IFS=$'\x1f' read -r _ TRIAL ARGS TEST_ARGS <<<"$line"
@@ -192,24 +183,24 @@ run_job() {
     fi
     set_paths "$part" "$TRIAL"
     mkdir -p "$folder"
-    if [ "$part" = 3b ]; then
-        keep "$result" generate "$TRIAL"
-        return
-    elif [[ $STEPS = *train* ]] && is_trained; then
-        echo "$model is trained already: remove $folder/run.json and $state to have it trained anew" >&2
-    elif [[ $STEPS = *train* ]]; then
-        train_in_time "$part"
-    fi
+    [ "$part" != 3b ] || { keep "$result" generate "$TRIAL"; return; }
+    [[ $STEPS != *train* ]] || train_in_time "$part"
     [[ $STEPS != *test* ]] || keep "$result" test_model
 }
 
-# end_job: a job that Slurm is about to preempt, and that has ended meanwhile, would count as one that failed
+# end_job: a job that Slurm is about to preempt, and that has ended meanwhile, would count as one that failed; and PBS does
+# not end what a torchrun that was killed has left, since it is in sessions of its own
 end_job() {
-    local status=$?
-    if [ $status -ne 0 ] && [ "$SCHEDULER" = slurm ] && squeue -h -j "$JOB" -O PreemptTime | grep -q '^[0-9]'; then
+    local status=$? own process
+    if [ $status -ne 0 ] && [ "$SCHEDULER" = slurm ] && squeue -h -j "$JOB" -O PreemptTime | grep '^[0-9]' >/dev/null; then
         echo "preempted: job $JOB goes on when it is started again" >&2
         scontrol requeue "$JOB"
         exit 0
+    elif [ -n "${PBS_JOBID:-}" ]; then
+        own=$(ps -o sid= -p $$)
+        grep -lszxF "PBS_JOBID=$PBS_JOBID" /proc/[0-9]*/environ | cut -d / -f 3 | while read -r process; do
+            [ "$(ps -o sid= -p "$process")" = "$own" ] || kill "$process" 2>/dev/null
+        done || true
     fi
 }
 
@@ -217,7 +208,10 @@ end_job() {
 # then, the job is submitted once more, and what waits for it waits for the new one
 train_in_time() {
     local left seconds minutes=''
-    if [ "$SCHEDULER" = slurm ]; then
+    if is_trained; then
+        echo "$model is trained already: remove $folder/run.json and $state to have it trained anew" >&2
+        return
+    elif [ "$SCHEDULER" = slurm ]; then
         left=$(ask squeue -h -j "$JOB" -o %L) || left=''
     else
         left=$(attributes | sed -n 's/^ *Resource_List.walltime = //p') || left='' # it has just begun
@@ -230,8 +224,9 @@ train_in_time() {
         exit 2
     fi
     train "$1" "$TRIAL" ${minutes:+--max-time "$minutes"}
-    ! is_trained || return 0
-    if [ "${SLURM_RESTART_COUNT:-0}" -ge "$MORE_JOBS" ]; then
+    if is_trained; then
+        return
+    elif [ "${SLURM_RESTART_COUNT:-0}" -ge "$MORE_JOBS" ]; then
         echo "error: the training is not done, and MORE_JOBS is used up; submitted once more it goes on" >&2
         exit 1
     elif [ "$SCHEDULER" = slurm ]; then

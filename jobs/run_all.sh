@@ -18,14 +18,9 @@ usage() {
 
 DRY_RUN='' imdb='' glove='' names=''
 while [ $# -gt 0 ]; do
+    [[ ! $1 =~ ^--(imdb|glove|trials)$ || $# -ge 2 ]] || usage "$1 needs a value"
     case $1 in
-        --imdb | --glove | --trials) [ $# -ge 2 ] || usage "$1 needs a value" ;;
-    esac
-    case $1 in
-        -h | --help)
-            sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
-            exit
-            ;;
+        -h | --help) exec sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" ;;
         --dry-run) DRY_RUN=1 ;;
         --imdb) imdb=$(realpath -m -- "$2") && shift ;;
         --glove) glove=$(realpath -m -- "$2") && shift ;;
@@ -74,12 +69,12 @@ while IFS=$'\x1f' read -r part TRIAL ARGS TEST_ARGS <&3; do
         if is_trained; then
             echo "== $title: trained already"
         else
-            echo "== $title: $train_script"
+            echo "== $title: ${train_script##*/}"
             [ -n "$DRY_RUN" ] || rm -f "$result" # of what was trained before
             train "$part" "$TRIAL"
         fi
     fi
-    echo "== $title: $script"
+    echo "== $title: ${script##*/}"
     if [ -e "$result" ]; then
         cat "$result"
     else

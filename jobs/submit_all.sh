@@ -24,14 +24,9 @@ usage() {
 
 dry_run='' sample='' imdb='' glove='' names='' parts=''
 while [ $# -gt 0 ]; do
+    [[ ! $1 =~ ^--(imdb|glove|trials)$ || $# -ge 2 ]] || usage "$1 needs a value"
     case $1 in
-        --imdb | --glove | --trials) [ $# -ge 2 ] || usage "$1 needs a value" ;;
-    esac
-    case $1 in
-        -h | --help)
-            sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
-            exit
-            ;;
+        -h | --help) exec sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" ;;
         --dry-run) dry_run=1 ;;
         --sample) sample=1 ;;
         --imdb) imdb=$(realpath -m -- "$2") && shift ;;
@@ -79,13 +74,12 @@ remember() {
     [ -n "$dry_run" ] || echo "$2" >"jobs/$1.id"
 }
 
-# check_walltime PART: refuses what Slurm would let wait for ever. Without QUEUE, the partition with a star is meant
+# check_walltime NAME: refuses what Slurm would let wait for ever. Without QUEUE, the partition with a star is meant
 check_walltime() {
-    local limits longest='' time
-    time=$(walltime "$1")
+    local limits longest=''
     limits=$(ask sinfo -h ${QUEUE:+-p "$QUEUE"} -o '%P %l' | awk -v all="$QUEUE" 'all || /\* / { print $2 }')
     [[ $limits = *infinite* ]] || longest=$(seconds_of "$limits" | sort -n | tail -n 1)
-    [ -z "$longest" ] || [ "$(seconds_of "$time")" -le "$longest" ] || fail "the job of $1 asks for $time, and \
+    [ -z "$longest" ] || [ "$(seconds_of "$walltime")" -le "$longest" ] || fail "the job $1 asks for $walltime, and \
 ${QUEUE:-the default partition} gives $((longest / 60)) minutes at most: set WALLTIME=HH:MM:SS; a longer training goes on in \
 further jobs"
 }
@@ -102,7 +96,7 @@ submit() {
         for setting in ${SETTINGS//,/ }; do printf '%s=%q ' "$setting" "${!setting}"; done
         show "${command[@]}" | sed 's/\\\([,<>]\)/\1/g'
     else
-        [ "$SCHEDULER" != slurm ] || check_walltime "$part"
+        [ "$SCHEDULER" != slurm ] || check_walltime "$name"
         id=$("${command[@]}" 9>&-)
         echo "$name $id$([ $# -lt 2 ] || echo " ($*)")"
     fi

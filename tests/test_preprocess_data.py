@@ -122,6 +122,7 @@ def test_files_and_statistics(imdb, glove, tmp_path):
     assert words_of(output / "imdb_train.txt", DICTIONARY) == expected
     assert words_of(output / "imdb_test.txt", DICTIONARY) == ["a fine ? , it 's zoë .", "? ? a bad ? ."]
     assert (output / "imdb_test_unknown.txt").read_text() == "actor\ndreadful\n;\nactor\n"
+    assert (output / "imdb_test_names.txt").read_text().splitlines() == list(TEST)
     for split, labels in (("train", [1, 1, 0, -1, -1]), ("test", [1, 0])):
         found = np.load(output / f"imdb_{split}_labels.npy")
         assert found.dtype == np.int8
@@ -291,7 +292,8 @@ NEW[0].test.ids[:] = NEW[0].test.ids[::-1]
 
 
 def write_imdb(output, made):
-    preprocess_data.write_imdb(output, *made[:2])
+    names = [f"test/pos/{word}.txt" for word in made[0].words[:2]]
+    preprocess_data.write_imdb(output, *made[:2], names)
 
 
 def write_glove(output, made):
@@ -388,7 +390,7 @@ def test_a_run_killed_between_two_files_leaves_no_mixture(handout, tmp_path, mon
     ]
 
 
-@pytest.mark.parametrize(("write", "no_of_files"), [(write_imdb, 6), (write_glove, 4)])
+@pytest.mark.parametrize(("write", "no_of_files"), [(write_imdb, 7), (write_glove, 4)])
 def test_a_disk_that_is_full_when_a_file_goes_to_it(write, no_of_files, tmp_path, monkeypatch):
     write_all(tmp_path, OLD)
     before = contents(tmp_path)

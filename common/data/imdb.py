@@ -8,7 +8,7 @@ import sys
 import tarfile
 import zipfile
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,10 @@ class Review(NamedTuple):
 
     path: str
     content: bytes | None = None
+
+    def name(self):
+        """The name of its file with the two folders above it: "test/pos/17_8.txt"."""
+        return "/".join(PurePath(self.path).parts[-3:])
 
     def text(self):
         """The review (str), all lines of its file; InputError where that cannot be read, or is not UTF-8."""

@@ -93,6 +93,15 @@ def load_dictionary(data, glove=False):
     return words
 
 
+def load_lines(data, name):
+    """The lines of one of the text files: `imdb_test_unknown.txt` or `imdb_test_names.txt`."""
+    path = Path(data) / name
+    try:
+        return path.read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is missing or damaged; run preprocess_data.py again") from error
+
+
 def load_glove_embeddings(data, vocab_size, device, in_size=None):
     """The GloVe vectors of the ids 0 to `vocab_size`: (vocab_size + 1, features) float32, row 0 zeros.
 

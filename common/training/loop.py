@@ -62,12 +62,25 @@ class Training:
 
     The trained model goes to the file `model_name` there, and beside it the state for `--resume`, after each epoch and
     when a signal or `--max-time` ends the run (`common.training.resuming`). `reviews` are the training reviews, in the
-    ids of `vocabulary`; `by_length` gives each batch reviews of like length. InputError for a batch size that does not
-    fit their number or that of the processes, a folder that cannot be written to, that another run uses or that holds
-    one that was cut off, and a state that cannot be gone on from.
+    ids of `vocabulary`; `by_length` gives each batch reviews of like length; `vectors` are the GloVe vectors that stand
+    for their words, if any. InputError for a batch size that does not fit their number or that of the processes, a
+    folder that cannot be written to, that another run uses or that holds one that was cut off, and a state that cannot
+    be gone on from.
     """
 
-    def __init__(self, options, model_name, model, optimizer, scheduler, reviews, vocabulary, device, by_length=False):
+    def __init__(
+        self,
+        options,
+        model_name,
+        model,
+        optimizer,
+        scheduler,
+        reviews,
+        vocabulary,
+        device,
+        by_length=False,
+        vectors=None,
+    ):
         no_of_reviews = len(reviews)
         _check_batch_size(options.batch_size, no_of_reviews)
         self.options = options
@@ -77,6 +90,7 @@ class Training:
         self.no_of_reviews = no_of_reviews
         self.lengths = reviews.lengths if by_length else None
         self.vocabulary = vocabulary
+        self.vectors = vectors
         self.device = device
         no_of_batches = math.ceil(no_of_reviews / options.batch_size)
         data = {"vocabulary": vocabulary.description(), "sha256_of_reviews": reviews.sha256()}
@@ -241,7 +255,7 @@ class Training:
     def report_final_test(self, figures, perplexity=False):
         """Keeps the figures of the final test with those of the epoch whose weights the model has, and prints them."""
         self.signals.end_test()
-        self._keep("test", figures, self._epoch_of_the_model())
+        self._keep("test", figures, self.history[self._epoch_of_the_model()])
         print("  ", figures_line(figures, perplexity), flush=True)
         self.state.save(place=None)
 
@@ -287,12 +301,12 @@ class Training:
         return len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
 
     def _epoch_of_the_model(self):
-        """The figures of the epoch whose weights the model has when all are done."""
+        """The number, from 0, of the epoch whose weights the model has when all are done."""
         accuracies = self._accuracies()
-        return self.history[-1 if self.state.best_weights is None else max(accuracies, key=accuracies.get)]
+        return len(self.history) - 1 if self.state.best_weights is None else max(accuracies, key=accuracies.get)
 
     def _final_test_is_missing(self):
-        return self.options.validation is not None and "test_loss" not in self._epoch_of_the_model()
+        return self.options.validation is not None and "test_loss" not in self.history[self._epoch_of_the_model()]
 
     def _is_finished(self):
         if self.state.rows is not None:
@@ -304,9 +318,11 @@ class Training:
     def _write_results(self, finished):
         if processes.rank() > 0:
             return
-        no_of_weights = sum(weight.numel() for weight in self.model.parameters())
         trained = [epoch for epoch in self.history if "train_loss" in epoch]
-        write_results(self.options, self.state.data, self.device, no_of_weights, trained, finished)
+        model_epoch = self._epoch_of_the_model()
+        write_results(
+            self.options, self.state.data, self.device, self.model, model_epoch, self.vectors, trained, finished
+        )
 
     def _check_processes_are_alike(self):
         """InputError where a process has another device, other options or data, or another state than the first."""

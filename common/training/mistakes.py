@@ -1,11 +1,9 @@
 """What a sentiment model gets wrong: how many reviews of each kind, and about which of them it is surest."""
 
-from pathlib import Path
-
 import torch
 
 from common.data.detokenizing import detokenize
-from common.data.reviews import Vocabulary, load_reviews
+from common.data.reviews import Vocabulary, load_lines, load_reviews
 
 FIRST_WORDS = 40  # shown of a review
 
@@ -39,9 +37,9 @@ def _names_and_texts(data, rows):
     """The file's name and the first words of each of the test reviews `rows`."""
     vocabulary = Vocabulary(data)
     reviews = load_reviews(data, "test", vocabulary, "cpu")
-    names = (Path(data) / "imdb_test_names.txt").read_text(encoding="utf-8").split("\n")
+    names = load_lines(data, "imdb_test_names.txt")
     # the words behind the zeros, of all reviews in their order
-    unknown = (Path(data) / "imdb_test_unknown.txt").read_text(encoding="utf-8").split("\n")
+    unknown = load_lines(data, "imdb_test_unknown.txt")
     for row in rows:
         start = int(reviews.starts[row])
         ids = reviews.ids[start : start + min(FIRST_WORDS, int(reviews.lengths[row]))].tolist()

@@ -79,6 +79,11 @@ def person_name(text):
     return text.strip()
 
 
+def remark(text):
+    """An option's text as one line, with "?" for bytes of the command line that are no UTF-8."""
+    return " ".join(text.encode(errors="replace").decode().split())
+
+
 def positive_float(text):
     """An option's number above 0, not infinite."""
     number = _number(text)
@@ -162,7 +167,7 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
         help="then end, at the next batch, with all that --resume goes on from saved",
     )
     add("--trial", type=trial_name, default="default", metavar="NAME", help="goes to the part's trials/NAME")
-    add("--note", default="", metavar="TEXT", help="a remark for the results sheet")
+    add("--note", type=remark, default="", metavar="TEXT", help="a remark for the results sheet")
     parser.set_defaults(test_every=1)
     return parser
 

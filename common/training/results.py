@@ -20,14 +20,15 @@ LOG_COLUMNS = (
 )
 
 
-def write_results(options, data, device, no_of_weights, history, finished):
+def write_results(options, data, device, model, model_epoch, vectors, history, finished):
     """Writes `data.npy`, `log.csv` and `run.json` into the run's folder.
 
     `data`, plain values, tells the training reviews from others, and `finished` whether the run is done and saved.
     `history` is one dict an epoch with "learning_rate", "train_loss", "train_accuracy", "train_seconds" and, where the
     epoch had a test, "test_loss", "test_accuracy", "test_seconds", or the same of "validation". `data.npy` is the
     handout's array (3, epochs) float64 of train loss, train accuracy and test accuracy, NaN where there was no test;
-    accuracies are shares of 1.
+    accuracies are shares of 1. `model_epoch` is the number, from 0, of the epoch whose weights the model has, and
+    `vectors` the GloVe vectors (words + 1, dimensions) that it was trained on, or None.
     """
     rows = ("train_loss", "train_accuracy", "test_accuracy")
     with new_file(options.output / "data.npy") as file:
@@ -48,7 +49,10 @@ def write_results(options, data, device, no_of_weights, history, finished):
         "hardware": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {threads()}",
         "processes": count(),
         "torch": torch.__version__,
-        "no_of_weights": no_of_weights,
+        "model": str(model),
+        "no_of_weights": sum(weight.numel() for weight in model.parameters()),
+        "model_epoch": model_epoch,
+        "vectors": None if vectors is None else {"words": len(vectors) - 1, "dimensions": vectors.shape[1]},
         "data": data,
         "options": plain_options(options),
         "epochs": history,

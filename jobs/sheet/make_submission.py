@@ -1,5 +1,6 @@
 """Packs what is handed in (handout, "What to Turn In"): one zip with all code and the results sheet's PDF."""
 
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -11,31 +12,25 @@ from common.errors import InputError
 from common.files import REPOSITORY, new_file
 from common.training.options import OptionParser, person_name
 
-# what the collection consists of: anything else in its folder is not the submission's
-TOP_LEVEL = [
-    *("preprocess_data.py", "README.md", "requirements.txt", "pyproject.toml"),
-    *("common", "jobs", "tests", "1a", "1b", "2a", "2b", "3a", "3b", "3c"),
-]
-CODE = {".py", ".pbs", ".sh", ".csv", ".md", ".txt", ".toml"}
-# results of runs, not code: they are in the sheet
-LEFT_OUT = {"__pycache__", "trials", "results", "real"}
-RESULT_FILES = {"test.txt", "reviews.txt"}
+# code and pages; any other text or table is data, or a result
+CODE = ("*.py", "*.ipynb", "*.pbs", "*.sh", "*.md", "*.toml", "requirements.txt", "jobs/*.csv", "tests/stand_ins/*")
+# folders of results and of what is made from code
+LEFT_OUT = {"__pycache__", "preprocessed_data", "trials", "previous", "results", "real"}
 
 
 def code_files():
     """The files of code, in order: paths relative to the collection's folder."""
     found = []
-    for name in TOP_LEVEL:
-        path = REPOSITORY / name
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found += [file.relative_to(REPOSITORY) for file in files if file.is_file()]
-    return [
-        file
-        for file in found
-        if (file.suffix in CODE or file.parent == Path("tests/stand_ins"))
-        and not LEFT_OUT & set(file.parts)
-        and file.name not in RESULT_FILES
-    ]
+    for folder, folders, names in os.walk(REPOSITORY):
+        folders[:] = [name for name in folders if _is_ours(Path(folder, name))]
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    return sorted(file.relative_to(REPOSITORY) for file in found if any(map(file.match, CODE)) and file.is_file())
+
+
+def _is_ours(folder):
+    """Whether a folder may hold code: not a hidden one, results, or an environment."""
+    is_environment = any((folder / mark).exists() for mark in ("pyvenv.cfg", "conda-meta"))
+    return not (folder.name.startswith(".") or folder.name in LEFT_OUT or is_environment)
 
 
 def main():
@@ -62,7 +57,7 @@ def main():
         raise InputError(f"{options.sheet} is no PDF")
 
     path = options.output / f"{options.name}.zip"
-    with new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         archive.writestr(f"{options.name}/results.pdf", sheet)
         for name in code_files():
             archive.write(REPOSITORY / name, f"{options.name}/{name}")
