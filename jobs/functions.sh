@@ -196,9 +196,9 @@ end_job() {
         echo "preempted: job $JOB goes on when it is started again" >&2
         scontrol requeue "$JOB"
         exit 0
-    elif [ -n "${PBS_JOBID:-}" ]; then
+    elif [ -n "${PBS_JOBCOOKIE:-}" ]; then
         own=$(ps -o sid= -p $$)
-        grep -lszxF "PBS_JOBID=$PBS_JOBID" /proc/[0-9]*/environ | cut -d / -f 3 | while read -r process; do
+        grep -lszxF "PBS_JOBCOOKIE=$PBS_JOBCOOKIE" /proc/[0-9]*/environ | cut -d / -f 3 | while read -r process; do
             [ "$(ps -o sid= -p "$process")" = "$own" ] || kill "$process" 2>/dev/null
         done || true
     fi

@@ -339,6 +339,7 @@ def told(job, spool):
     else:
         variables = {
             "PBS_JOBID": job["id"],
+            "PBS_JOBCOOKIE": f"{spool} {job['id']}",
             "PBS_JOBNAME": job["name"],
             "PBS_O_WORKDIR": job["workdir"],
             "PBS_O_QUEUE": job["queue"] or "batch",
