@@ -118,9 +118,9 @@ known_job() {
     ! grep -q 'job_state = [^CEFX]' <<<"$answer" || echo "$id"
 }
 
-# attributes: what qstat -f, which breaks long lines, says of this job, a line each
+# attributes [ID]: what qstat -f, which breaks long lines, says of the job, or of all, a line each
 attributes() {
-    ask qstat -f "$JOB" | awk '/^\t/ { sub(/^\t/, ""); printf "%s", $0; next } { printf "\n%s", $0 } END { print "" }'
+    ask qstat -f "$@" | awk '/^\t/ { sub(/^\t/, ""); printf "%s", $0; next } { printf "\n%s", $0 } END { print "" }'
 }
 
 # seconds_of TIMES: each line's, of [days-][[hours:]minutes:]seconds; nothing for another text
@@ -196,9 +196,9 @@ end_job() {
         echo "preempted: job $JOB goes on when it is started again" >&2
         scontrol requeue "$JOB"
         exit 0
-    elif [ -n "${PBS_JOBID:-}" ]; then
+    elif [ -n "${PBS_JOBCOOKIE:-}" ]; then
         own=$(ps -o sid= -p $$)
-        grep -lszxF "PBS_JOBID=$PBS_JOBID" /proc/[0-9]*/environ | cut -d / -f 3 | while read -r process; do
+        grep -lszxF "PBS_JOBCOOKIE=$PBS_JOBCOOKIE" /proc/[0-9]*/environ | cut -d / -f 3 | while read -r process; do
             [ "$(ps -o sid= -p "$process")" = "$own" ] || kill "$process" 2>/dev/null
         done || true
     fi
@@ -214,7 +214,7 @@ train_in_time() {
     elif [ "$SCHEDULER" = slurm ]; then
         left=$(ask squeue -h -j "$JOB" -o %L) || left=''
     else
-        left=$(attributes | sed -n 's/^ *Resource_List.walltime = //p') || left='' # it has just begun
+        left=$(attributes "$JOB" | sed -n 's/^ *Resource_List.walltime = //p') || left='' # it has just begun
     fi
     seconds=$(seconds_of "$left")
     if [ -z "$seconds" ]; then
@@ -241,7 +241,7 @@ train_in_time() {
 # submit_successor PART: of this PBS job, with what it was given, by whomever it was submitted
 submit_successor() {
     local name=$1-$TRIAL told next command job
-    told=$(attributes)
+    told=$(attributes "$JOB")
     RESOURCES=$(sed -n 's/^ *Resource_List\.\(nodes\|select\|place\|walltime\) = /\1=/p' <<<"$told")
     ACCOUNT=$(sed -n 's/^ *Account_Name = //p' <<<"$told") QUEUE=${QUEUE:-${PBS_O_QUEUE:-}}
     ARGS=$(encoded "$ARGS") TEST_ARGS=$(encoded "$TEST_ARGS")
@@ -252,8 +252,9 @@ submit_successor() {
     next=$(ask "${command[@]}" | tail -n 1)
     echo "$next" >"jobs/$name.id"
     echo "not done yet: $next goes on"
-    # "beforeok:ID@SERVER:ID@SERVER,…"
-    for job in $(sed -n 's/^ *depend = .*beforeok:\([^,]*\).*/\1/p' <<<"$told" | tr : '\n' | cut -d @ -f 1); do
+    # what waits for this job tells so itself; what a job tells of those that wait for it can be old
+    for job in $(attributes | awk -v job=":$JOB@" '/^Job Id/ { id = $3 }
+        / depend = / && match($0, /afterok:[^,]*/) && index(substr($0, RSTART, RLENGTH), job) { print id }'); do
         ask qalter -W depend=afterok:"$next" "$job"
     done
 }

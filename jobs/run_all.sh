@@ -19,18 +19,16 @@ usage() {
 DRY_RUN='' imdb='' glove='' names=''
 while [ $# -gt 0 ]; do
     [[ ! $1 =~ ^--(imdb|glove|trials)$ || $# -ge 2 ]] || usage "$1 needs a value"
+    [[ ! $1 =~ ^--(imdb|glove)$ || -e $2 ]] || usage "there is no $2"
     case $1 in
         -h | --help) exec sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" ;;
         --dry-run) DRY_RUN=1 ;;
-        --imdb) imdb=$(realpath -m -- "$2") && shift ;;
-        --glove) glove=$(realpath -m -- "$2") && shift ;;
+        --imdb) imdb=$(realpath -- "$2") && shift ;;
+        --glove) glove=$(realpath -- "$2") && shift ;;
         --trials) names=$2 && shift ;;
         *) usage "unknown option $1" ;;
     esac
     shift
-done
-for path in "$imdb" "$glove"; do
-    [ -z "$path" ] || [ -e "$path" ] || usage "there is no $path"
 done
 [ -n "$imdb" ] || [ -z "$glove$names" ] || usage "--glove and --trials go with --imdb"
 

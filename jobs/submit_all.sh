@@ -25,20 +25,18 @@ usage() {
 dry_run='' sample='' imdb='' glove='' names='' parts=''
 while [ $# -gt 0 ]; do
     [[ ! $1 =~ ^--(imdb|glove|trials)$ || $# -ge 2 ]] || usage "$1 needs a value"
+    [[ ! $1 =~ ^--(imdb|glove)$ || -e $2 ]] || usage "there is no $2"
     case $1 in
         -h | --help) exec sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" ;;
         --dry-run) dry_run=1 ;;
         --sample) sample=1 ;;
-        --imdb) imdb=$(realpath -m -- "$2") && shift ;;
-        --glove) glove=$(realpath -m -- "$2") && shift ;;
+        --imdb) imdb=$(realpath -- "$2") && shift ;;
+        --glove) glove=$(realpath -- "$2") && shift ;;
         --trials) names=$2 && shift ;;
         1a | 1b | 2a | 2b | 3a | 3b | 3c) parts="$parts $1" ;;
         *) usage "$1 is no option and no part" ;;
     esac
     shift
-done
-for path in "$imdb" "$glove"; do
-    [ -z "$path" ] || [ -e "$path" ] || usage "there is no $path"
 done
 [ -z "$glove" ] || [ -n "$imdb" ] || usage "--glove goes with --imdb"
 [ -z "$sample" ] || [ -z "$imdb$names" ] || usage "--sample goes with neither --imdb nor --trials"

@@ -146,19 +146,26 @@ def qalter(arguments, spool, kind):
 def qstat(arguments, spool, kind):
     answer(spool)
     parser = argparse.ArgumentParser("qstat")
-    parser.add_argument("-f", dest="job_id", required=True)
+    parser.add_argument("-f", action="store_true", required=True)
+    parser.add_argument("job_id", nargs="?")
     job_id = parser.parse_args(arguments).job_id
-    jobs = load(spool)
-    (job,) = [job for job in jobs if job["id"] == job_id] or sys.exit(f"qstat: Unknown Job Id {job_id}")
-    state = "R" if job["status"] is None else "C" if kind == "torque" else sys.exit(f"qstat: {job_id} Job has finished")
-    print(f"Job Id: {job_id}\n    Job_Name = {job['name']}\n    job_state = {state}")
-    waiting = []
-    for end in ("ok", "any"):
-        ids = {other["submitted_as"]: 1 for other in jobs if other["depends_on"] == [f"after{end}", job_id]}
-        waiting += [f"before{end}:{':'.join(f'{other}@bw' for other in ids)}"] if ids else []
-    if waiting:
+    jobs = [job for job in load(spool) if job_id in (None, job["id"])]
+    if not jobs and job_id:
+        sys.exit(f"qstat: Unknown Job Id {job_id}")
+    for job in jobs:
+        if job["status"] is not None and kind == "pbspro" and job_id:
+            sys.exit(f"qstat: {job_id} Job has finished")
+        if job["status"] is None or kind == "torque":
+            print_job(job)
+
+
+def print_job(job):
+    name = job["submitted_as"] if job["depends_on"] else job["id"]  # an array that waits is one job
+    print(f"Job Id: {name}\n    Job_Name = {job['name']}\n    job_state = {'R' if job['status'] is None else 'C'}")
+    # what waits for this job is not told: OpenPBS tells those that waited when it was asked first
+    if job["depends_on"]:
         # a long line goes on in the next one, after a tab
-        print("\n\t".join(re.findall(".{1,30}", f"    depend = {','.join(waiting)}")))
+        print("\n\t".join(re.findall(".{1,16}", f"    depend = {':'.join(job['depends_on'])}@bw")))
     if job["account"]:
         print(f"    Account_Name = {job['account']}")
     for name, value in job["resources"].items():
@@ -332,6 +339,7 @@ def told(job, spool):
     else:
         variables = {
             "PBS_JOBID": job["id"],
+            "PBS_JOBCOOKIE": f"{spool} {job['id']}",
             "PBS_JOBNAME": job["name"],
             "PBS_O_WORKDIR": job["workdir"],
             "PBS_O_QUEUE": job["queue"] or "batch",
