@@ -546,7 +546,7 @@ def test_parts_and_trials(any_cluster):
     )
     calls = any_cluster.run(FAIL="--fail")[1]
     assert scripts(calls) == [STEPS_1A[0], *STEPS_1A, *STEPS_2A, *STEPS_2A]
-    assert "--trial overfits --hidden-units 2000 --hidden-layers 3 --dropout 0" in calls[1]
+    assert "--trial overfits --max-time 55 --hidden-units 2000 --hidden-layers 3 --dropout 0" in calls[1]
     assert (any_cluster.tree / "2a/trials/long/test.txt").exists()
     for name in ("1a-overfits", "2a-long"):
         assert (any_cluster.tree / "jobs" / f"{name}.out").read_text() != ""
