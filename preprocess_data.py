@@ -29,7 +29,13 @@ REVIEWS_PER_CHUNK = 200  # what a worker takes at once
 PUNKT_REVIEWS = 5000  # enough to train Punkt on, where it must be trained
 # characters; in the dictionary's array every word takes the memory of the longest, IMDB's of 91
 LONGEST_WORD = 256
-GLOVE_FILES = ("glove_dictionary.npy", "glove_embeddings.npy", "imdb_train_glove.txt", "imdb_test_glove.txt")
+GLOVE_FILES = (
+    "glove_dictionary.npy",
+    "glove_embeddings.npy",
+    "glove_name.txt",
+    "imdb_train_glove.txt",
+    "imdb_test_glove.txt",
+)
 
 
 class Tokens(NamedTuple):
@@ -74,7 +80,7 @@ def preprocess(options):
         labels = {split: labels for split, (_, labels) in reviews.items()}
         write_imdb(output, corpus, labels, [review.name() for review in reviews["test"][0]])
     if vectors:
-        write_glove(output, corpus, *vectors)
+        write_glove(output, corpus, glove.name, *vectors)
     else:
         note(
             f"no GloVe files (parts 1b and 2b need them): run later  preprocess_data.py --glove FILE --output {output}"
@@ -324,12 +330,15 @@ def read_vectors(path):
     return tokens, embeddings
 
 
-def write_glove(output, corpus, glove_tokens, embeddings):
-    """Writes GloVe's vectors, the reviews in GloVe's ids, and GloVe's dictionary, the mark of these files."""
+def write_glove(output, corpus, name, glove_tokens, embeddings):
+    """Writes GloVe's vectors, the name of their file, the reviews in GloVe's ids, and GloVe's dictionary, the mark of
+    these files."""
     token_to_id = {token: number for number, token in enumerate(glove_tokens, 1)}
     glove_ids = np.array([0] + [token_to_id.get(word, 0) for word in corpus.words], np.int32)
     with new_set() as new_file:
         write_array(new_file, output / "glove_embeddings.npy", embeddings)
+        with new_file(output / "glove_name.txt") as file:
+            file.write(f"{name}\n".encode(errors="replace"))
         for split, tokens in (("train", corpus.train), ("test", corpus.test)):
             write_tokens(new_file, output / f"imdb_{split}_glove.txt", tokens._replace(ids=glove_ids[tokens.ids]))
         write_array(new_file, output / "glove_dictionary.npy", np.array(glove_tokens))

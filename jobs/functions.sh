@@ -34,11 +34,11 @@ is_preprocessed() {
     done
 }
 
-# trial_of_3a TRIAL: what a trial of 3b or 3c starts from: 3a's trial of the same name, if there is one in the table or
-# in 3a/trials, be it trained or not, else 3a's default
+# trial_of_3a TRIAL: what a trial of 3b or 3c, of any seed, starts from: 3a's trial of the same name, if there is one in the
+# table or in 3a/trials, be it trained or not, else 3a's default
 trial_of_3a() {
-    local own=$1
-    [ -d "3a/trials/$1" ] || cut -d , -f 1,2 "$TABLE" | tr -d '" \r' | grep -xF "3a,$1" >/dev/null || own=default
+    local own=${1%-seed[0-9]*}
+    [ -d "3a/trials/$own" ] || cut -d , -f 1,2 "$TABLE" | tr -d '" \r' | grep -xF "3a,$own" >/dev/null || own=default
     echo "$own"
 }
 

@@ -3,6 +3,9 @@
 
 usage: python jobs/trials.py TABLE NAMES [PART...]      NAMES: "all", or some with commas between; no PART: all parts
 
+`--seeds 3` among the options of a trial "wide" makes three of it: wide, wide-seed1 with --seed 1 and wide-seed2. Its
+name chooses them all.
+
 What is wrong in the table ends it with status 2 and one line that says where; nothing is printed then. Empty lines are
 skipped, as are empty cells at the end of a line. Each part's own scripts read the options.
 """
@@ -27,6 +30,7 @@ SCRIPTS = {
 }
 # what word processors and spreadsheets make of - and "
 DASHES, QUOTES = "\u2010-\u2015\u2212", "\u2018\u201a\u201c-\u201f\u00ab\u00bb"
+SEEDS = re.compile(r"(?:^|\s)--seeds(?:\s+|=|$)(\S*)")
 
 
 def read_trials(path):
@@ -74,6 +78,8 @@ def check(row):
     for column, text in zip(COLUMNS[2:4], texts, strict=False):
         try:
             check_options(text)
+            if (asked := SEEDS.search(text)) and not re.fullmatch(r"[1-9]\d?", asked[1]):
+                raise ValueError(f"--seeds {asked[1]}: expected a number from 1 to 99")
         except ValueError as error:
             raise ValueError(f"column {column!r}: {error}") from None
 
@@ -89,6 +95,19 @@ def check_options(text):
             raise ValueError(f"{word} begins with a typographic dash; write --")
     if text and not text.startswith("--"):
         raise ValueError(f"{text!r} are no options: they begin with --")
+
+
+def with_seeds(row):
+    """The rows, one a seed, of a row whose options ask for `--seeds N`; the row alone where they do not."""
+    part, trial, options, *others = row
+    asked = SEEDS.search(options)
+    if asked is None:
+        return [row]
+    options = (options[: asked.start()] + options[asked.end() :]).strip()
+    rows = [[part, trial, options, *others]]
+    for seed in range(1, int(asked[1])):
+        rows.append([part, f"{trial}-seed{seed}", f"{options} --seed {seed}".strip(), *others])
+    return rows
 
 
 def parse(script, text):
@@ -112,17 +131,20 @@ def print_trials():
     if len(sys.argv) < 3:
         raise ValueError(next(line for line in __doc__.splitlines() if line.startswith("usage: ")))
     table, names, *parts = sys.argv[1:]
-    rows = {line: row for line, row in read_trials(table).items() if row[0] in (parts or SCRIPTS)}
-    known = [row[1] for row in rows.values()]
+    rows = []  # the line of each, the trial's name there, and the row
+    for line, row in read_trials(table).items():
+        if row[0] in (parts or SCRIPTS):
+            rows += [(line, row[1], one) for one in with_seeds(row)]
+    known = {name for _, trial, row in rows for name in (trial, row[1])}
     chosen = known if names == "all" else names.split(",")
     for name in chosen:
         if name not in known:
             raise ValueError(f"{table} has no trial {name}" + (f" of part {' '.join(parts)}" if parts else ""))
     if not rows:
         raise ValueError(f"{table} has no trials" + (f" of part {' '.join(parts)}" if parts else ""))
-    rows = {line: row for line, row in rows.items() if row[1] in chosen}
+    rows = [(line, row) for line, trial, row in rows if trial in chosen or row[1] in chosen]
     top = Path(__file__).resolve().parents[1]
-    for line, (part, _, *texts, _) in rows.items():
+    for line, (part, _, *texts, _) in rows:
         for script, column, text in zip(SCRIPTS[part], COLUMNS[2:4], texts, strict=True):
             if not text:
                 continue  # and PyTorch, which the scripts import, need not be loaded
@@ -133,7 +155,7 @@ def print_trials():
                 parse(top / part / script, text)
             except ValueError as error:
                 raise ValueError(f"{place}{error}") from None
-    for row in rows.values():
+    for _, row in rows:
         print(*row[:4], sep="\x1f")
 
 

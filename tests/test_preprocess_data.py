@@ -130,6 +130,7 @@ def test_files_and_statistics(imdb, glove, tmp_path):
 
     words = ["the", "a", "actor", "film", ". . .", ".", "dreadful"]
     assert np.load(output / "glove_dictionary.npy").tolist() == words
+    assert (output / "glove_name.txt").read_text() == "glove.txt\n"
     embeddings = np.load(output / "glove_embeddings.npy")
     assert embeddings.dtype == np.float32
     assert embeddings.tolist() == [[0, 0], [0.5, 1], [1.5, -2], [2.5, 3], [3.5, 4], [4.5, 5], [5.5, 6], [6.5, 7]]
@@ -297,7 +298,7 @@ def write_imdb(output, made):
 
 
 def write_glove(output, made):
-    preprocess_data.write_glove(output, made[0], *made[2])
+    preprocess_data.write_glove(output, made[0], f"{made[0].words[0]}.txt", *made[2])
 
 
 def write_all(output, made):
@@ -390,7 +391,7 @@ def test_a_run_killed_between_two_files_leaves_no_mixture(handout, tmp_path, mon
     ]
 
 
-@pytest.mark.parametrize(("write", "no_of_files"), [(write_imdb, 7), (write_glove, 4)])
+@pytest.mark.parametrize(("write", "no_of_files"), [(write_imdb, 7), (write_glove, 5)])
 def test_a_disk_that_is_full_when_a_file_goes_to_it(write, no_of_files, tmp_path, monkeypatch):
     write_all(tmp_path, OLD)
     before = contents(tmp_path)

@@ -53,6 +53,29 @@ def test_what_a_script_does_not_know(line, words, read):
     assert error.count("\n") == 1
 
 
+SEEDS = ["1a\x1fwide\x1f--hidden-units 2000\x1f--batch-size 50"]
+SEEDS += [f"1a\x1fwide-seed{n}\x1f--hidden-units 2000 --seed {n}\x1f--batch-size 50" for n in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("names", "printed"), [("all", SEEDS), ("wide", SEEDS), ("wide-seed2", SEEDS[2:]), ("wide-seed1,wide", SEEDS)]
+)
+def test_several_seeds_of_a_trial(names, printed, read):
+    line = "1a,wide,--seeds 3 --hidden-units 2000,--batch-size 50,"
+    assert read(line, names=names) == (0, printed, "")
+
+
+def test_seeds_of_the_handouts_settings(read):
+    assert read("2a,default,--seeds=2,,")[1] == ["2a\x1fdefault\x1f\x1f", "2a\x1fdefault-seed1\x1f--seed 1\x1f"]
+
+
+@pytest.mark.parametrize("number", ["0", "many", "100", "-1", ""])
+def test_a_number_of_seeds_that_is_none(number, read):
+    status, printed, error = read(f"1a,x,--epochs 2 --seeds {number},,")
+    assert (status, printed) == (2, [])
+    assert f"table.csv, line 2: column 'options': --seeds {number}" in error
+
+
 def test_what_is_not_chosen_need_not_be_right(read):
     assert read("1a,fine,,,", "1a,wrong,--wide,,", names="fine")[:2] == (0, ["1a\x1ffine\x1f\x1f"])
 

@@ -34,7 +34,7 @@ def write_results(options, data, device, model, model_epoch, vectors, history, f
     with new_file(options.output / "data.npy") as file:
         file.write(npy_bytes(np.array([[epoch.get(row, np.nan) for epoch in history] for row in rows])))
     log = io.StringIO()
-    writer = csv.writer(log)
+    writer = csv.writer(log, lineterminator="\n")
     writer.writerow(["epoch", *(column.replace("_", " ") for column in LOG_COLUMNS)])
     for number, epoch in enumerate(history):
         writer.writerow([number, *(epoch.get(column, "") for column in LOG_COLUMNS)])
@@ -52,13 +52,19 @@ def write_results(options, data, device, model, model_epoch, vectors, history, f
         "model": str(model),
         "no_of_weights": sum(weight.numel() for weight in model.parameters()),
         "model_epoch": model_epoch,
-        "vectors": None if vectors is None else {"words": len(vectors) - 1, "dimensions": vectors.shape[1]},
+        "vectors": None if vectors is None else _about_vectors(options.data, vectors),
         "data": data,
         "options": plain_options(options),
         "epochs": history,
     }
     with new_file(options.output / "run.json") as file:
         file.write(json.dumps(run, indent=1).encode() + b"\n")
+
+
+def _about_vectors(data, vectors):
+    about = {"words": len(vectors) - 1, "dimensions": vectors.shape[1]}
+    path = data / "glove_name.txt"  # the handout's own script writes none
+    return ({"file": path.read_text(encoding="utf-8").strip()} if path.exists() else {}) | about
 
 
 def says_finished(folder):

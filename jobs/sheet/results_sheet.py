@@ -420,7 +420,7 @@ def csv_text(rows, runs):
     """The sheet for a spreadsheet: the rows, and a column for each length that a test script was run at."""
     text = io.StringIO()
     columns = [*rows[0], *(f"accuracy at {length}" for length in lengths_of(runs))]
-    writer = csv.DictWriter(text, columns, restval="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     for row, run in zip(rows, runs, strict=True):
         by_length = {f"accuracy at {length}": accuracy for length, accuracy in run.by_length().items()}
