@@ -147,10 +147,31 @@ def test_one_cycle_is_pytorchs(run, tmp_path, monkeypatch):
 
 
 def test_one_cycle_has_no_drop_and_an_end(run):
-    refused(run("1a", "run", "--schedule", "one-cycle", "--lr-drop-epoch", 2), "--lr-drop-epoch", "--schedule")
+    for schedule in ("one-cycle", "plateau"):
+        refused(run("1a", "run", "--schedule", schedule, "--lr-drop-epoch", 2), "--lr-drop-epoch", "--schedule")
     succeed(run("1a", "run", "--schedule", "one-cycle", "--epochs", 2))
     done = run("1a", "run", "--schedule", "one-cycle", "--epochs", 3, "--resume")
     refused(done, "--epochs 2", "--overwrite")
+
+
+@pytest.mark.parametrize("validation", [[], ["--validation", 100, "--batch-size", 45]], ids=["test", "validation"])
+def test_a_plateau_is_pytorchs(validation, run, tmp_path):
+    options = ["--schedule", "plateau", "--lr", 0.05, *validation]
+    succeed(run("1a", "run", *options, "--epochs", 7))
+    rows = log(tmp_path / "run")
+    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=0.05)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=1)
+    for row in rows:
+        assert float(row["learning rate"]) == optimizer.param_groups[0]["lr"]
+        scheduler.step(float(row["validation loss" if validation else "test loss"]))
+    assert {round(float(row["learning rate"]), 9) for row in rows} >= {0.05, 0.005}
+
+    # a run that is cut off remembers the tests before
+    for epochs in range(1, 8):
+        succeed(run("1a", "cut", *options, "--epochs", epochs, *(["--resume"] if epochs > 1 else [])))
+    assert [row["learning rate"] for row in log(tmp_path / "cut")] == [row["learning rate"] for row in rows]
+    if not validation:
+        assert same_weights(tmp_path / "cut" / "BOW.model", tmp_path / "run" / "BOW.model")
 
 
 def test_the_rate_drops_at_its_step(run, tmp_path):

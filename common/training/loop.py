@@ -28,6 +28,18 @@ def make_optimizer(options, parameters):
     return torch.optim.SGD(parameters, lr=options.lr, momentum=0.9, fused=True)
 
 
+class Plateau(torch.optim.lr_scheduler.ReduceLROnPlateau):
+    """A tenth of the rate after two tests without a lower loss (handout, part 1a, "Learning rate schedule")."""
+
+    def __init__(self, optimizer):
+        super().__init__(optimizer, factor=0.1, patience=1)
+
+    def step(self, loss=None):
+        """Looks at the loss of a test; behind a step of the optimizer, which has none, it changes nothing."""
+        if loss is not None:
+            super().step(loss)
+
+
 def make_scheduler(options, optimizer, no_of_reviews):
     """The schedule that `--schedule`, `--lr` and `--lr-drop-epoch` ask for: its `step()` goes behind each step of the
     optimizer and sets the next one's learning rate.
@@ -38,6 +50,8 @@ def make_scheduler(options, optimizer, no_of_reviews):
     if options.schedule == "one-cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, options.epochs * steps_an_epoch)
+    if options.schedule == "plateau":
+        return Plateau(optimizer)
     first_low = math.inf if options.lr_drop_epoch is None else options.lr_drop_epoch * steps_an_epoch
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.1 if step >= first_low else 1.0)
 
@@ -235,6 +249,8 @@ class Training:
         """Keeps the test's `Tally.figures` and prints them, indented; behind a word if they are of `--validation`."""
         self.signals.end_test()
         self._keep(self._measure(), figures)
+        if self.options.schedule == "plateau":
+            self.state.scheduler.step(self.history[-1][f"{self._measure()}_loss"])
         word = "" if self._measure() == "test" else "validation "
         print("  ", word + figures_line(figures, perplexity), flush=True)
 

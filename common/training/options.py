@@ -128,9 +128,10 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
     add("--lr", type=positive_float, metavar="X", help="learning rate (default: adam 0.001, sgd 0.01)")
     add(
         "--schedule",
-        choices=["constant", "one-cycle"],
+        choices=["constant", "one-cycle", "plateau"],
         default="constant",
-        help="one-cycle: the learning rate rises to --lr and falls to nearly nothing, the momentum the other way round",
+        help="one-cycle: the learning rate rises to --lr and falls to nearly nothing, the momentum the other way; "
+        "plateau: a tenth of it after two tests (on the held-out reviews, with --validation) without a lower loss",
     )
     add(
         "--lr-drop-epoch",
@@ -330,7 +331,7 @@ def parse_training_options(parser, script, arguments=None):
     options.part = part_directory.name
     if options.lr is None:
         options.lr = 0.001 if options.optimizer == "adam" else 0.01
-    if options.schedule == "one-cycle":
+    if options.schedule != "constant":
         if options.lr_drop_epoch != parser.get_default("lr_drop_epoch"):
             parser.error("--lr-drop-epoch goes with --schedule constant")
         options.lr_drop_epoch = None

@@ -101,6 +101,7 @@ class RunState:
                 "weights": self._last_weights or self.model.state_dict(),
                 "best_weights": self.best_weights,
                 "optimizer": self.optimizer.state_dict(),
+                "plateau": self.scheduler.state_dict() if self.options.schedule == "plateau" else None,
                 "generator": self.generator.get_state(),
                 "rng": torch.get_rng_state(),
                 "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
@@ -147,7 +148,10 @@ class RunState:
             self.rows = state["place"]["rows"].to(self.device)
             self.batches_done = state["place"]["batches_done"]
             self.tally = Tally(state["place"]["tally"])
-        self._set_schedule()
+        if self.options.schedule == "plateau":
+            self.scheduler.load_state_dict(state["plateau"])
+        else:
+            self._set_schedule()
 
     def _seed_anew(self):
         """Seeds by the epoch: CPU and CUDA have generators of different kinds, which cannot go on from each other."""
