@@ -63,6 +63,7 @@ def run(results, script, *arguments, without=""):
         capture_output=True,
         text=True,
         timeout=120,
+        env={**os.environ, "MPLBACKEND": "module://of.a.notebook"},  # which hands it down to what it starts
     )
 
 

@@ -2,9 +2,13 @@
 
 import io
 import math
+import os
 import re
 import textwrap
 from itertools import zip_longest
+
+# a notebook's, which it hands down to what it starts, may not be installed here; nothing is shown, all is written
+os.environ["MPLBACKEND"] = "agg"
 
 from matplotlib import ticker
 from matplotlib.backends.backend_pdf import PdfPages
