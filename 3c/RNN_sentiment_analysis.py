@@ -107,11 +107,13 @@ def main():
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
 
-    language_model, backwards = None, False
+    vocabulary = Vocabulary.of_options(options)
+    language_model = None
     if not options.from_scratch:
         language_model = load_model_file(options.language_model, "3a", "train_language_model.py")
-        backwards = language_model["vocabulary"].get("backwards", False)  # reviews are read as it reads them
-    vocabulary = Vocabulary.of_options(options, backwards=backwards)
+        vocabulary.backwards = [
+            language_model["vocabulary"].get("backwards", False)
+        ]  # reviews are read as it reads them
     train = load_reviews(options.data, "train", vocabulary, device)
     train, validation = hold_out(train, options.validation, options.seed)
     test = load_reviews(options.data, "test", vocabulary, device)

@@ -1,6 +1,5 @@
 """The jobs, with stand-ins for batch systems, launchers, module and Python: what runs, when, in which order."""
 
-import csv
 import json
 import os
 import re
@@ -11,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import PARTS, REPO, STAND_INS, TINY, refused, run_here
+from conftest import PARTS, REPO, STAND_INS, TINY, refused
 from stand_ins.batch_system import ENDED_BADLY, load, run_jobs
 from test_run_all import (
     ALL_STEPS,
@@ -20,6 +19,7 @@ from test_run_all import (
     STEPS_2A,
     TRAIN_3A,
 )
+from trials import read_trials, with_seeds
 
 AFTER_3A = {"3b": ["3b/generate_review.py"], "3c": ["3c/RNN_sentiment_analysis.py", "3c/RNN_test.py"]}
 SAMPLE_JOBS = [f"{name}-sample" for name in ("1a", "1b", "2a", "2b", "3a")]
@@ -458,8 +458,7 @@ def test_everything_in_the_right_order(any_cluster):
     assert any_cluster.run()[1] == []
 
 
-with open(REPO / "jobs" / "trials.csv", newline="") as table:
-    TRIALS = [row[:3] for row in list(csv.reader(table))[1:]]
+TRIALS = [row[:3] for line in read_trials(REPO / "jobs" / "trials.csv").values() for row in with_seeds(line)]
 
 
 def test_all_trials(any_cluster):
@@ -487,15 +486,6 @@ def test_all_trials(any_cluster):
         assert any(options in call for call in named)
         result = "reviews.txt" if part == "3b" else "test.txt"
         assert (any_cluster.tree / part / ("." if trial == "default" else f"trials/{trial}") / result).exists()
-
-
-@pytest.mark.parametrize(("part", "trial", "options"), TRIALS)
-def test_the_options_of_a_trial_are_known(part, trial, options, tmp_path):
-    script = "generate_review.py" if part == "3b" else PARTS[part][0]
-    place = [] if part == "3b" else ["--output", tmp_path / trial]
-    data = ["--data", tmp_path / "nowhere", *(["--model", tmp_path / "nowhere"] if part == "3b" else [])]
-    # no more is wrong than that there is no such data here
-    refused(run_here(f"{part}/{script}", *data, *place, *options.split()), tmp_path / "nowhere", "does not exist")
 
 
 @pytest.mark.parametrize(

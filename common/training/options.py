@@ -1,6 +1,7 @@
 """The command-line options that the scripts share."""
 
 import argparse
+import functools
 import re
 from pathlib import Path
 
@@ -21,6 +22,11 @@ class OptionParser(argparse.ArgumentParser):
 
     def __init__(self, description):
         super().__init__(description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
+
+    @functools.cached_property
+    def inputs(self):
+        """Options that say what a model is given: one of them at a time."""
+        return self.add_mutually_exclusive_group()
 
     def error(self, message):
         if "expected one argument" in message and "--review" in message:
@@ -238,8 +244,7 @@ def testing_options(description, *, model, lengths=None, batch_size=200, several
     """A parser with the options of every test script.
 
     `model` is the place of the model file of the handout's settings, and `lengths` the default of `--lengths` where the
-    part has it. With `several_models`, `--model` takes several files, and is a list. Of the parser's group of options
-    `inputs`, one says what the model is given.
+    part has it. With `several_models`, `--model` takes several files, and is a list.
     """
     parser = OptionParser(description)
     _add_common_options(parser, batch_size)
@@ -255,7 +260,6 @@ def testing_options(description, *, model, lengths=None, batch_size=200, several
     group.add_argument("--trial", type=trial_name, default="default", metavar="NAME", help="of the part's trials/NAME")
     parser.several_models = several_models
     parser.model = model
-    parser.inputs = parser.add_mutually_exclusive_group()
     if lengths is not None:
         parser.inputs.add_argument(
             "--lengths",

@@ -13,10 +13,10 @@ import sys
 import time
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(1, f"{sys.path[0]}/../..")
-sys.path.insert(1, f"{sys.path[0]}/..")
+sys.path[:0] = map(str, Path(__file__).resolve().parents[:3])  # this folder, tests/, and the folder of common/
 
 import handout
 import torch
