@@ -280,6 +280,15 @@ def contents(folder):
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("[!.]*.*")}
 
 
+def test_a_note_is_added_afterwards(run, tmp_path):
+    succeed(run("1a", "done", "--epochs", 1, "--note", "first"))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "done").iterdir()}
+    succeed(run("1a", "done", "--epochs", 1, "--resume", "--note", "second thoughts"))
+    after = {path.name: path.read_bytes() for path in (tmp_path / "done").iterdir()}
+    assert after.pop("run.json") == before.pop("run.json").replace(b'"first"', b'"second thoughts"')
+    assert after == before
+
+
 @pytest.mark.parametrize("options", [[], ["--validation", 100]], ids=str)
 def test_a_finished_run_is_left_as_it_is(options, run, tmp_path):
     folder = tmp_path / "run"

@@ -16,7 +16,7 @@ from common.files import make_directory, sole_use
 from common.output import LastingStream
 from common.training.checkpoints import save_model
 from common.training.metrics import ProgressBar, Tally, figures_line, perplexity_of
-from common.training.results import plain_options, says_finished, write_results
+from common.training.results import plain_options, says_finished, write_note, write_results
 from common.training.resuming import RunState, Signals, copy_of_weights, make_room
 
 
@@ -286,13 +286,15 @@ class Training:
     def finish(self, hyperparameters):
         """Saves the trained model, then the final results, which say that the run is finished.
 
-        Of one that was finished before, only what is missing.
+        Of one that was finished before, only what is missing, and a new `--note`.
         """
         if not (self._was_finished and self.model_path.exists()):
             self.save_model(hyperparameters, finished=True)
             print(f"saved {self.model_path}", file=sys.stderr)
         if not self._was_finished:
             self._write_results(finished=True)
+        elif self.options.note and processes.rank() == 0:
+            write_note(self.options)
 
     def _keep(self, name, figures, epoch=None):
         accuracy, loss, seconds = figures

@@ -57,7 +57,18 @@ def write_results(options, data, device, model, model_epoch, vectors, history, f
         "options": plain_options(options),
         "epochs": history,
     }
-    with new_file(options.output / "run.json") as file:
+    _write_run(options.output, run)
+
+
+def write_note(options):
+    """Writes the `--note` into the `run.json` of a finished run, and leaves all else as it is."""
+    run = json.loads((options.output / "run.json").read_bytes())
+    run["note"] = run["options"]["note"] = options.note
+    _write_run(options.output, run)
+
+
+def _write_run(folder, run):
+    with new_file(folder / "run.json") as file:
         file.write(json.dumps(run, indent=1).encode() + b"\n")
 
 
