@@ -92,14 +92,19 @@ generate() {
 run_trial() {
     local title=$1 step=(test_model)
     set_paths "$1" "$TRIAL"
+    local start=$model
     case $TRIAL in default | sample) ;; *) title="$1 $TRIAL" ;; esac
     [ -n "${DRY_RUN:-}" ] || mkdir -p "$folder"
-    if [ "$1" = 3b ]; then
+    [[ $1 != 3[bc] ]] || start=$(language_model "$TRIAL")
+    if [[ $1 = 3[bc] || $STEPS = test ]] && grep -qs '^ *"finished": false' "${start%/*}/run.json"; then
+        echo "error: the training of $start has not come to its end" >&2
+        return 1
+    elif [ "$1" = 3b ]; then
         step=(generate "$TRIAL")
     elif is_trained; then
         echo "== $title: trained already"
     elif [[ $STEPS = *train* ]]; then
-        [ -z "$DEADLINE" ] || [ $((DEADLINE - $(date +%s))) -ge 60 ] || return 75
+        [ -z "$DEADLINE" ] || [ $((DEADLINE - $(date +%s))) -ge 30 ] || return 75
         echo "== $title: ${train_script##*/}"
         [ -n "${DRY_RUN:-}" ] || rm -f "$result" # of what was trained before
         train "$1" "$TRIAL"
@@ -166,7 +171,7 @@ end_side_by_side() {
 # tell_failed: names the trials that failed. The status is 75 where some have to go on later, else 1 where some failed
 tell_failed() {
     [ -z "$failed" ] || echo "error: failed:$failed; jobs/PART-TRIAL.err tells why, and the same command goes on" >&2
-    [ -z "$cut" ] || return 75
+    [ -z "$cut" ] || { echo "not done yet:$cut" >&2; return 75; }
     [ -z "$failed" ]
 }
 

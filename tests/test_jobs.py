@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import PARTS, REPO, STAND_INS, TINY, refused, run_here
+from conftest import PARTS, REPO, STAND_INS, TINY, refused
 from stand_ins.batch_system import ENDED_BADLY, load, run_jobs
 from test_run_all import (
     ALL_STEPS,
+    HEADER,
+    MPS,
     PREPROCESSING,
     STEPS_1A,
     STEPS_2A,
@@ -489,15 +491,6 @@ def test_all_trials(any_cluster):
         assert (any_cluster.tree / part / ("." if trial == "default" else f"trials/{trial}") / result).exists()
 
 
-@pytest.mark.parametrize(("part", "trial", "options"), TRIALS)
-def test_the_options_of_a_trial_are_known(part, trial, options, tmp_path):
-    script = "generate_review.py" if part == "3b" else PARTS[part][0]
-    place = [] if part == "3b" else ["--output", tmp_path / trial]
-    data = ["--data", tmp_path / "nowhere", *(["--model", tmp_path / "nowhere"] if part == "3b" else [])]
-    # no more is wrong than that there is no such data here
-    refused(run_here(f"{part}/{script}", *data, *place, *options.split()), tmp_path / "nowhere", "does not exist")
-
-
 @pytest.mark.parametrize(
     ("fail", "held_back"),
     [
@@ -587,7 +580,130 @@ def test_a_trial_of_3c_starts_from_3as_of_the_same_name(any_cluster):
     assert "--language-model 3a/language.model" in any_cluster.run()[1][0]
 
 
-HEADER = "part,trial,options,test options,what it shows\n"
+# --------------------------------------------------------------------------------------------- side by side
+
+
+def write_trials(cluster, *trials):
+    """Makes the table one of these trials, texts of part and name."""
+    lines = "".join(f"{part},{trial},,,\n" for part, trial in map(str.split, trials))
+    (cluster.tree / "jobs" / "trials.csv").write_text(HEADER + lines)
+
+
+def trained_trials(calls):
+    return [call.split(" --trial ")[1].split()[0] for call in calls if " --trial " in call]
+
+
+def test_one_job_runs_trials_side_by_side(any_cluster):
+    any_cluster.preprocess()
+    write_trials(any_cluster, "1a alone", "2a a", "2a b", "2a c", "2a d")
+    any_cluster.write_command("nvidia-cuda-mps-control", MPS)
+    arguments, settings = ["--trials", "all"], {"SIDE_BY_SIDE": "2", "AT_ONCE": "1"}
+    printed = succeed(any_cluster.submit_all(*arguments, **settings))
+    ids = [job["id"] for job in load(any_cluster.spool)]
+    assert printed == f"1a-alone {ids[0]}\n2a-trials {ids[1]} (a b c d)\n"
+    again = succeed(any_cluster.submit_all(*arguments, **settings))
+    assert again.splitlines() == [f"1a-alone waits or runs already: {ids[0]}"] + [
+        f"2a-{trial} waits or runs already: {ids[1]}" for trial in "abcd"
+    ]
+    jobs, calls = any_cluster.run(FAIL="c", TMPDIR=str(any_cluster.tree.parent))
+    assert [job["status"] for job in jobs.values()] == [0, 1]
+    assert sorted(trained_trials(calls)) == ["a", "alone", "b", "c", "d"]
+    # they are started where the launcher starts what runs on the node
+    assert all(LAUNCHED[any_cluster.kind] in call for call in calls)
+    assert all(" --max-time 235 " in call + " " for call in calls if " --trial " in call and "alone" not in call)
+    counts = {trial: int(count) for trial, count, *_ in map(str.split, alongside_lines(any_cluster))}
+    assert set(counts) == {"alone", "a", "b", "c", "d"}
+    # MPS is there for those alone
+    folders = {line.split()[0]: line.split()[3] for line in alongside_lines(any_cluster)}
+    assert folders.pop("alone") == "-"
+    (folder,) = set(folders.values())
+    assert (any_cluster.tree / "mps").read_text() == f"start {folder}\nquit {folder}\n"
+    for trial in "abd":
+        tested = (any_cluster.tree / f"2a/trials/{trial}/test.txt").read_text()
+        assert (any_cluster.tree / f"jobs/2a-{trial}.out").read_text().endswith(tested)
+    own = (any_cluster.tree / "jobs/2a-trials.out").read_text().splitlines()
+    assert sorted(own) == sorted(
+        [f"== 2a-{trial} {what}" for trial in "abd" for what in ("begins", "ends with status 0")]
+        + ["== 2a-c begins", "== 2a-c ends with status 1"]
+    )
+    assert "error: failed: 2a-c; " in errors(any_cluster, list(jobs.values())[1])
+    # and only that is submitted once more
+    printed = succeed(any_cluster.submit_all(*arguments, **settings))
+    assert [line for line in printed.splitlines() if "done already" not in line] == [f"2a-c {ids_of(any_cluster)[-1]}"]
+    jobs, calls = any_cluster.run()
+    assert trained_trials(calls) == ["c"]
+    assert "--resume" in calls[0]
+
+
+def alongside_lines(cluster):
+    return (cluster.tree / "alongside").read_text().splitlines()
+
+
+def ids_of(cluster):
+    return [job["id"] for job in load(cluster.spool)]
+
+
+def test_trials_side_by_side_go_on_in_a_further_job(any_cluster):
+    any_cluster.preprocess()
+    write_trials(any_cluster, *(f"{part} {trial}" for part in ("3a", "3c") for trial in "abc"))
+    succeed(any_cluster.submit_all("--trials", "all", SIDE_BY_SIDE="3", QUEUE="gpu", WALLTIME="00:30:00"))
+    first, *waiting = load(any_cluster.spool)
+    assert [job["depends_on"] for job in waiting] == [["afterany", first["id"]]] * 2
+    jobs, calls = any_cluster.run(SLOW=TRAIN_3A, FAIL="b")
+    jobs = load(any_cluster.spool)
+    trained = [call for call in calls if call.startswith(TRAIN_3A)]
+    assert ["--resume" in call for call in trained] == [False] * 3 + [True] * 3
+    if any_cluster.kind == "slurm":
+        (goes_on, *waiting) = jobs
+        assert goes_on["restarts"] == 1
+    else:
+        (_, *waiting, goes_on) = jobs
+        assert goes_on["depends_on"] == ["afterany", first["id"]]
+        assert (goes_on["resources"], goes_on["queue"]) == (first["resources"], "gpu")
+    assert (any_cluster.tree / "jobs/3a-b.id").read_text() == goes_on["id"] + "\n"
+    assert [job["depends_on"] for job in waiting] == [["afterany", goes_on["id"]]] * 2
+    # the one that fails holds back only what needs it
+    assert goes_on["status"] == 1
+    for part in ("3a", "3c"):
+        assert {path.parts[-2] for path in any_cluster.tree.glob(f"{part}/trials/*/test.txt")} == {"a", "c"}
+
+
+def test_what_is_trained_is_not_run_in_the_further_job(any_cluster):
+    any_cluster.preprocess()
+    write_trials(any_cluster, "2a a", "2a b", "2a c")
+    succeed(any_cluster.submit_all("--trials", "all", SIDE_BY_SIDE="3"))
+    jobs, calls = any_cluster.run(SLOW="b")
+    assert {job["status"] for job in jobs.values()} == {0}
+    assert sorted(trained_trials(calls)) == ["a", "b", "b", "c"]
+    assert len(list(any_cluster.tree.glob("2a/trials/*/test.txt"))) == 3
+    assert len([call for call in calls if " --model " in call]) == 3
+
+
+def test_a_trial_for_which_no_time_is_left_waits_for_the_further_job(any_cluster):
+    any_cluster.preprocess()
+    write_trials(any_cluster, *(f"2a {trial}" for trial in "abcd"))
+    succeed(any_cluster.submit_all("--trials", "all", SIDE_BY_SIDE="2", WALLTIME="00:06:00"))
+    # each training takes 40 of the 60 seconds
+    any_cluster.write_command(
+        "date", "#!/bin/bash\nset -- 2a/trials/*/rnn.model\n[ -e $1 ] || shift\necho $((40 * $#))\n"
+    )
+    _, calls = any_cluster.run()
+    assert sorted(trained_trials(calls)) == ["a", "b", "c", "d"]
+    assert all(" --max-time 1 " in call + " " for call in calls if " --trial " in call)
+    jobs = load(any_cluster.spool)
+    assert (jobs[0]["restarts"] if any_cluster.kind == "slurm" else len(jobs) - 1) > 0
+    assert {job["status"] for job in jobs} == {0}
+
+
+def test_side_by_side_is_for_one_gpu(any_cluster):
+    any_cluster.preprocess()
+    refused(any_cluster.submit_all("2a", SIDE_BY_SIDE="many"), "SIDE_BY_SIDE is many: expected how many")
+    for settings in ({"GPUS": "4"}, {"NODES": "2"}):
+        refused(any_cluster.submit_all("2a", SIDE_BY_SIDE="4", **settings), "set NODES=1 GPUS=1")
+    assert any_cluster.jobs() == {}
+
+
+# ------------------------------------------------------------------------------------------------- the table
 
 
 def test_empty_lines_and_quotes_in_the_table(cluster):
