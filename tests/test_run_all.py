@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import REPO, STAND_INS, refused, run_here
+from conftest import REPO, refused, run_here, write_stand_in
 
 PREPROCESSING = "preprocess_data.py"
 STEPS_1A = ["1a/BOW_sentiment_analysis.py", "1a/BOW_test.py"]
@@ -37,7 +37,7 @@ def tree(tmp_path):
     shutil.copytree(REPO / "jobs", tree / "jobs")
     shutil.copy(REPO / "requirements.txt", tree)
     (tree / ".venv" / "bin").mkdir(parents=True)
-    shutil.copy(STAND_INS / "python", tree / ".venv" / "bin")
+    write_stand_in("python", tree / ".venv" / "bin" / "python")
     (tmp_path / "aclImdb").mkdir()
     (tmp_path / "glove.txt").touch()
     return tree
@@ -466,7 +466,7 @@ def make_environment(tree, *arguments, **environment):
 @pytest.fixture
 def other_python(tree):
     """The path of a Python that makes environments."""
-    shutil.copy(STAND_INS / "python", tree / "other-python")
+    write_stand_in("python", tree / "other-python")
     python = tree / "make-venv"
     python.write_text(f"""#!/bin/bash
         echo "$@" >>log
