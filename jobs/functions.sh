@@ -90,13 +90,13 @@ generate() {
 
 # run_trial PART: trains and tests the TRIAL, but for what is done; the status is 75 where the training has to go on later
 run_trial() {
-    local title=$1 step=(test_model)
+    local title=$1 step=(test_model) start
     set_paths "$1" "$TRIAL"
-    local start=$model
+    start=$model
     case $TRIAL in default | sample) ;; *) title="$1 $TRIAL" ;; esac
     [ -n "${DRY_RUN:-}" ] || mkdir -p "$folder"
     [[ $1 != 3[bc] ]] || start=$(language_model "$TRIAL")
-    if [[ $1 = 3[bc] || $STEPS = test ]] && grep -qs '^ *"finished": false' "${start%/*}/run.json"; then
+    if [[ -z ${DRY_RUN:-} && ($1 = 3[bc] || $STEPS = test) ]] && grep -qs '^ *"finished": false' "${start%/*}/run.json"; then
         echo "error: the training of $start has not come to its end" >&2
         return 1
     elif [ "$1" = 3b ]; then
@@ -133,7 +133,8 @@ $part with the handout's settings take $((5 * count)) GB, and there are ${memory
     if [ -z "$mps" ] && [ "$DEVICE" != cpu ] && command -v nvidia-cuda-mps-control >/dev/null; then
         mps=$(mktemp -d "${TMPDIR:-/tmp}/mps.XXXXXX") # jobs that share a node have one each
         export CUDA_MPS_PIPE_DIRECTORY=$mps CUDA_MPS_LOG_DIRECTORY=$mps
-        nvidia-cuda-mps-control -d
+        # without it they take turns, which is slower
+        nvidia-cuda-mps-control -d || { rm -r "$mps" && mps='' && unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY; }
     fi
     while IFS=$'\x1f' read -r _ TRIAL ARGS TEST_ARGS <&3; do
         name=$part-$TRIAL

@@ -257,6 +257,7 @@ def test_what_is_missing_is_done_again(missing, steps, run_all, tree):
     ("fail", "before", "after"),
     [
         (STEPS_2A[0], [PREPROCESSING, *STEPS_1A, *STEPS_1B], [*STEPS_2A[1:], *STEPS_2B, TRAIN_3A, *AFTER_3A]),
+        (TRAIN_3A, ALL_STEPS[:-5], AFTER_3A),
         ("3c/RNN_sentiment_analysis.py", ALL_STEPS[:-2], ["3c/RNN_test.py"]),
     ],
 )
@@ -265,6 +266,8 @@ def test_a_training_that_was_cut_off_goes_on(fail, before, after, run_all):
     assert done.returncode != 0
     assert HEADING not in done.stdout
     assert list(calls) == [*before, fail]
+    shown, _ = succeed(run_all("--dry-run"))
+    assert [line.split()[1] for line in shown.stdout.splitlines() if line.startswith(".venv")] == [fail, *after]
     done, calls = succeed(run_all())
     assert list(calls) == [fail, *after]
     assert [script for script, options in calls.items() if "--resume" in options.split()] == [fail]
@@ -435,6 +438,14 @@ def test_mps_is_started_and_ended(cut_off, side_by_side, tree):
     assert folder.startswith(f"{tree}/")
     assert not os.path.exists(folder)
     assert {mps for *_, mps in alongside(tree).values()} == {folder}
+
+
+def test_mps_that_does_not_start(side_by_side, tree):
+    write_command(tree / "bin", "nvidia-cuda-mps-control", "#!/bin/bash\necho $1 >>mps\nexit 1\n")
+    assert side_by_side(TMPDIR=str(tree)).wait(timeout=60) == 0
+    assert (tree / "mps").read_text() == "-d\n"
+    assert {mps for *_, mps in alongside(tree).values()} == {"-"}
+    assert not list(tree.glob("mps.*"))
 
 
 @pytest.mark.parametrize(("memory", "is_warned"), [("14999", True), ("15360\n15360", False)])
