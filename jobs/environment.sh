@@ -6,7 +6,7 @@
 SETTINGS=''
 for name in SCHEDULER NODES GPUS NODE_KIND MEMORY WALLTIME QUEUE QOS ACCOUNT CPU_QUEUE CPU_NODE_KIND AT_ONCE SUBMIT_OPTIONS \
     PASS MODULES_INIT MODULES LAUNCHER PYTHON DEVICE DATA TABLE TRIALS TRIAL LANGUAGE_MODEL ARGS TEST_ARGS STEPS \
-    STOP_BEFORE MORE_JOBS; do
+    STOP_BEFORE MORE_JOBS SIDE_BY_SIDE; do
     [ -z "${!name+given}" ] || SETTINGS=$SETTINGS,$name
 done
 SETTINGS=${SETTINGS#,}
@@ -24,6 +24,8 @@ SETTINGS=${SETTINGS#,}
 : "${QOS:=}"                                   # PBS Pro has none
 : "${ACCOUNT:=}"                               # whom to charge
 : "${AT_ONCE:=}"                               # how many trials of an array may run at once
+: "${SIDE_BY_SIDE:=}"                          # how many trials of a part run at once on the GPU of one job, in place of an
+                                               # array
 : "${SUBMIT_OPTIONS:=}"                        # what else qsub or sbatch has to be told
 : "${PASS:=NLTK_DATA|(OMP|NCCL|TORCH)_.*}"     # the variables that a PBS job gets from here, as in grep -E; Slurm's gets all
 # NODE_KIND: what a node must have, in the scheduler's words; MODULES: empty on a cluster without modules
@@ -71,6 +73,8 @@ case "$SCHEDULER $QOS $SUBMIT_OPTIONS " in
     slurm*\ --export*) wrong='SUBMIT_OPTIONS has an --export that keeps the settings from the job: use --export=ALL,NAME=…' ;;
     *) wrong='' ;;
 esac
+[[ $SIDE_BY_SIDE =~ ^([1-9][0-9]*)?$ ]] || wrong="SIDE_BY_SIDE is $SIDE_BY_SIDE: expected how many trials run at a time"
+[ -z "$SIDE_BY_SIDE" ] || [ "$NODES $GPUS" = '1 1' ] || wrong="SIDE_BY_SIDE goes with one GPU: set NODES=1 GPUS=1"
 [ -z "$wrong" ] || {
     echo "error: $wrong" >&2
     exit 2

@@ -12,7 +12,7 @@ set_paths() {
         *) model=$folder/rnn.model train_script=$1/RNN_sentiment_analysis.py test_script=$1/RNN_test.py ;;
     esac
     state=${model%.model}.state result=$folder/test.txt
-    [ "$1" != 3b ] || result=$folder/reviews.txt
+    [ "$1" != 3b ] || result=$folder/reviews.txt test_script=3b/generate_review.py
 }
 
 # is_trained: the training has come to its end, whatever the times of its files
@@ -20,9 +20,9 @@ is_trained() {
     [ -e "$model" ] && grep -q '^ *"finished": true' "$folder/run.json" 2>/dev/null
 }
 
-# is_done PART: nothing of it is left to do; 3a and its test are two jobs
+# is_done PART: nothing of the STEPS is left to do
 is_done() {
-    { [ "$1" = 3b ] || is_trained; } && { [ "$1" = 3a ] || [ -e "$result" ]; }
+    { [ "$1" = 3b ] || is_trained; } && { [[ $STEPS != *test* ]] || [ -e "$result" ]; }
 }
 
 # is_preprocessed GLOVE: the reviews are in DATA whole, and, for a GLOVE that is not empty, in GloVe's ids too
@@ -74,8 +74,9 @@ keep() {
 }
 
 # train PART TRIAL [OPTION...], test_model, generate TRIAL: run the scripts of a trial whose paths are set; a training that
-# was cut off goes on
+# was cut off goes on, until DEADLINE, if there is one, in seconds since 1970
 train() {
+    [ -z "$DEADLINE" ] || set -- "$1" "$2" --max-time "$(((DEADLINE - $(date +%s) + 30) / 60))"
     [ "$1" != 3c ] || set -- "$@" --language-model "$(language_model "$2")"
     [ ! -e "$state" ] || set -- "$@" --resume
     run "$ARGS" "$train_script" --data "$DATA" ${DEVICE:+--device "$DEVICE"} --trial "${@:2}"
@@ -85,6 +86,94 @@ test_model() {
 }
 generate() {
     run "$ARGS" 3b/generate_review.py --data "$DATA" ${DEVICE:+--device "$DEVICE"} --model "$(language_model "$1")"
+}
+
+# run_trial PART: trains and tests the TRIAL, but for what is done; the status is 75 where the training has to go on later
+run_trial() {
+    local title=$1 step=(test_model) start
+    set_paths "$1" "$TRIAL"
+    start=$model
+    case $TRIAL in default | sample) ;; *) title="$1 $TRIAL" ;; esac
+    [ -n "${DRY_RUN:-}" ] || mkdir -p "$folder"
+    [[ $1 != 3[bc] ]] || start=$(language_model "$TRIAL")
+    if [[ -z ${DRY_RUN:-} && ($1 = 3[bc] || $STEPS = test) ]] && grep -qs '^ *"finished": false' "${start%/*}/run.json"; then
+        echo "error: the training of $start has not come to its end" >&2
+        return 1
+    elif [ "$1" = 3b ]; then
+        step=(generate "$TRIAL")
+    elif is_trained; then
+        echo "== $title: trained already"
+    elif [[ $STEPS = *train* ]]; then
+        [ -z "$DEADLINE" ] || [ $((DEADLINE - $(date +%s))) -ge 30 ] || return 75
+        echo "== $title: ${train_script##*/}"
+        [ -n "${DRY_RUN:-}" ] || rm -f "$result" # of what was trained before
+        train "$1" "$TRIAL"
+        [ -n "${DRY_RUN:-}" ] || is_trained || return 75
+    fi
+    [[ $STEPS = *test* ]] || return 0
+    echo "== $title: ${test_script##*/}"
+    if [ -e "$result" ]; then cat "$result"; else keep "$result" "${step[@]}"; fi
+}
+
+# side_by_side LINES: runs a part's trials, LINES of jobs/trials.py, SIDE_BY_SIDE at a time. What each prints goes to
+# jobs/PART-TRIAL.out and .err; `failed` names those that fail, `cut` those that have to go on later
+failed='' cut='' mps=''
+side_by_side() {
+    local part=${1%%$'\x1f'*} count cores memory name unit units=() status
+    count=$(wc -l <<<"$1") cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+    count=$((count < SIDE_BY_SIDE ? count : SIDE_BY_SIDE))
+    # in MB, of the GPU or else of this machine; nothing on macOS
+    memory=$({ [ "$DEVICE" != cpu ] && nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits; } 2>/dev/null ||
+        awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null) || memory=''
+    [[ -z $memory || $part != 3[ac] || $((5000 * count)) -le ${memory##*$'\n'} ]] || echo "warning: $count trainings of \
+$part with the handout's settings take $((5 * count)) GB, and there are ${memory##*$'\n'} MB: run fewer side by side" >&2
+    trap end_side_by_side EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    if [ -z "$mps" ] && [ "$DEVICE" != cpu ] && command -v nvidia-cuda-mps-control >/dev/null; then
+        mps=$(mktemp -d "${TMPDIR:-/tmp}/mps.XXXXXX") # jobs that share a node have one each
+        export CUDA_MPS_PIPE_DIRECTORY=$mps CUDA_MPS_LOG_DIRECTORY=$mps
+        # without it they take turns, which is slower
+        nvidia-cuda-mps-control -d || { rm -r "$mps" && mps='' && unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY; }
+    fi
+    while IFS=$'\x1f' read -r _ TRIAL ARGS TEST_ARGS <&3; do
+        name=$part-$TRIAL
+        set_paths "$part" "$TRIAL"
+        ! is_done "$part" || { echo "== $name: done already"; continue; }
+        while [ "$(jobs -rp | wc -l)" -ge "$count" ]; do sleep 0.2; done # macOS's bash has no wait -n
+        echo "== $name begins"
+        set -m # a process group for each, to end it by; Ctrl-C reaches this shell alone
+        (
+            exec 4>&1 >>"jobs/$name.out" 2>>"jobs/$name.err"
+            trap 'echo "== $name ends with status $?" >&4' EXIT
+            trap 'exit 143' TERM # once its script has ended
+            export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > count ? cores / count : 1))}"
+            run_trial "$part"
+        ) 3<&- &
+        set +m
+        units+=("$! $name")
+    done 3<<<"$1"
+    for unit in ${units[@]+"${units[@]}"}; do
+        status=0
+        wait "${unit% *}" || status=$?
+        case $status in 0) ;; 75) cut="$cut ${unit#* }" ;; *) failed="$failed ${unit#* }" ;; esac
+    done
+}
+
+# end_side_by_side: whatever ends this shell, the trainings save their states, and nothing is left running
+end_side_by_side() {
+    trap '' INT TERM HUP
+    # shellcheck disable=SC2046 # a list of words
+    kill -s TERM -- $(jobs -rp | sed 's/^/-/') 2>/dev/null || true
+    wait
+    [ -z "$mps" ] || { echo quit | nvidia-cuda-mps-control; rm -rf "$mps"; }
+}
+
+# tell_failed: names the trials that failed. The status is 75 where some have to go on later, else 1 where some failed
+tell_failed() {
+    [ -z "$failed" ] || echo "error: failed:$failed; jobs/PART-TRIAL.err tells why, and the same command goes on" >&2
+    [ -z "$cut" ] || { echo "not done yet:$cut" >&2; return 75; }
+    [ -z "$failed" ]
 }
 
 # ---- with a batch system
@@ -173,9 +262,10 @@ build_command() {
 
 # run_job PART: what the job of a part does
 run_job() {
-    local part=$1 index=${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-${SLURM_ARRAY_TASK_ID:-}}} line
+    local part=$1 index=${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-${SLURM_ARRAY_TASK_ID:-}}} line DEADLINE=''
     trap end_job EXIT
     [ "$part" != preprocess ] || { run "$ARGS" preprocess_data.py --output "$DATA"; return; }
+    [ -z "$SIDE_BY_SIDE" ] || [ -z "$TRIALS" ] || { run_trials "$part"; return; }
     if [ -n "$TRIALS" ]; then # one of them, as it stands in the table
         line=$("$PYTHON" jobs/trials.py "$TABLE" "$(cut -d : -f "${index:-1}" <<<"$TRIALS")" "$part")
         IFS=$'\x1f' read -r _ TRIAL ARGS TEST_ARGS <<<"$line"
@@ -184,8 +274,31 @@ run_job() {
     set_paths "$part" "$TRIAL"
     mkdir -p "$folder"
     [ "$part" != 3b ] || { keep "$result" generate "$TRIAL"; return; }
-    [[ $STEPS != *train* ]] || train_in_time "$part"
+    if [[ $STEPS = *train* ]] && is_trained; then
+        echo "$model is trained already: remove $folder/run.json and $state to have it trained anew" >&2
+    elif [[ $STEPS = *train* ]]; then
+        set_deadline
+        train "$part" "$TRIAL"
+        TRIALS=''
+        is_trained || go_on "$part"
+    fi
     [[ $STEPS != *test* ]] || keep "$result" test_model
+}
+
+# run_trials PART: runs the TRIALS side by side, on the node, where LAUNCHER starts what runs there
+run_trials() {
+    local lines status=0
+    # a name chooses its seeds, too
+    lines=$("$PYTHON" jobs/trials.py "$TABLE" "${TRIALS//:/,}" "$1" |
+        awk -F $'\x1f' -v trials=":$TRIALS:" 'index(trials, ":" $2 ":")')
+    [[ $1 = 3b || $STEPS != *train* ]] || set_deadline
+    export PYTHON DEVICE DATA TABLE LANGUAGE_MODEL STEPS SIDE_BY_SIDE DEADLINE
+    # shellcheck disable=SC2016 # that shell's
+    $LAUNCHER env LAUNCHER='' TORCHRUN='' bash -c 'set -euo pipefail; . jobs/functions.sh; side_by_side "$1"; tell_failed' \
+        bash "$lines" || status=$?
+    TRIAL='trials'
+    [ $status -ne 75 ] || go_on "$1"
+    return $status
 }
 
 # end_job: a job that Slurm is about to preempt, and that has ended meanwhile, would count as one that failed; and PBS does
@@ -204,14 +317,10 @@ end_job() {
     fi
 }
 
-# train_in_time PART: trains until STOP_BEFORE seconds before the walltime ends. If the training has not come to its end
-# then, the job is submitted once more, and what waits for it waits for the new one
-train_in_time() {
-    local left seconds minutes=''
-    if is_trained; then
-        echo "$model is trained already: remove $folder/run.json and $state to have it trained anew" >&2
-        return
-    elif [ "$SCHEDULER" = slurm ]; then
+# set_deadline: DEADLINE is STOP_BEFORE seconds before the walltime ends, or empty
+set_deadline() {
+    local left seconds
+    if [ "$SCHEDULER" = slurm ]; then
         left=$(ask squeue -h -j "$JOB" -o %L) || left=''
     else
         left=$(attributes "$JOB" | sed -n 's/^ *Resource_List.walltime = //p') || left='' # it has just begun
@@ -219,14 +328,17 @@ train_in_time() {
     seconds=$(seconds_of "$left")
     if [ -z "$seconds" ]; then
         echo "there is no telling here when the walltime ends: submit this job once more if it is too short" >&2
-    elif minutes=$(((seconds - STOP_BEFORE) / 60)) && [ "$minutes" -lt 1 ]; then
+    elif [ $((seconds - STOP_BEFORE)) -lt 60 ]; then
         echo "error: the walltime $left leaves not a minute before the last STOP_BEFORE=$STOP_BEFORE seconds" >&2
         exit 2
+    else
+        DEADLINE=$(($(date +%s) + seconds - STOP_BEFORE))
     fi
-    train "$1" "$TRIAL" ${minutes:+--max-time "$minutes"}
-    if is_trained; then
-        return
-    elif [ "${SLURM_RESTART_COUNT:-0}" -ge "$MORE_JOBS" ]; then
+}
+
+# go_on PART: the job is submitted once more, for what has not come to its end, and what waits for it waits for the new one
+go_on() {
+    if [ "${SLURM_RESTART_COUNT:-0}" -ge "$MORE_JOBS" ]; then
         echo "error: the training is not done, and MORE_JOBS is used up; submitted once more it goes on" >&2
         exit 1
     elif [ "$SCHEDULER" = slurm ]; then
@@ -240,21 +352,21 @@ train_in_time() {
 
 # submit_successor PART: of this PBS job, with what it was given, by whomever it was submitted
 submit_successor() {
-    local name=$1-$TRIAL told next command job
+    local name=$1-$TRIAL told next command job kind trial
     told=$(attributes "$JOB")
     RESOURCES=$(sed -n 's/^ *Resource_List\.\(nodes\|select\|place\|walltime\) = /\1=/p' <<<"$told")
     ACCOUNT=$(sed -n 's/^ *Account_Name = //p' <<<"$told") QUEUE=${QUEUE:-${PBS_O_QUEUE:-}}
     ARGS=$(encoded "$ARGS") TEST_ARGS=$(encoded "$TEST_ARGS")
-    export TRIAL TRIALS='' ARGS TEST_ARGS MORE_JOBS=$((MORE_JOBS - 1))
+    export TRIAL TRIALS ARGS TEST_ARGS MORE_JOBS=$((MORE_JOBS - 1))
     SETTINGS=$SETTINGS,TRIAL,TRIALS,ARGS,TEST_ARGS,MORE_JOBS
     # a job of an array cannot be waited for alone
     build_command "$name+$MORE_JOBS" "$1" "afterany:${JOB/\[*\]/[]}"
     next=$(ask "${command[@]}" | tail -n 1)
-    echo "$next" >"jobs/$name.id"
+    for trial in $TRIAL ${TRIALS//:/ }; do echo "$next" >"jobs/$1-$trial.id"; done
     echo "not done yet: $next goes on"
     # what waits for this job tells so itself; what a job tells of those that wait for it can be old
-    for job in $(attributes | awk -v job=":$JOB@" '/^Job Id/ { id = $3 }
-        / depend = / && match($0, /afterok:[^,]*/) && index(substr($0, RSTART, RLENGTH), job) { print id }'); do
-        ask qalter -W depend=afterok:"$next" "$job"
-    done
+    attributes | awk -v job=":$JOB@" -v next_job="$next" '/^Job Id/ { id = $3 }
+        / depend = / && match($0, /after(ok|any):[^,]*/) && index(substr($0, RSTART, RLENGTH), job) && id != next_job {
+            print id, substr($0, RSTART, index(substr($0, RSTART), ":") - 1)
+        }' | while read -r job kind; do ask qalter -W depend="$kind:$next" "$job" </dev/null; done
 }

@@ -4,6 +4,7 @@
 #   bash jobs/run_all.sh                             the made-up sample, small enough for a CPU: some minutes
 #   bash jobs/run_all.sh --imdb DIR --glove FILE     the real data, the handout's settings: a day or two on a CPU
 #   … --trials all, or --trials default,overfits     the trials of jobs/trials.csv, too
+#   … --side-by-side 8                               so many trials of a part at a time, on one GPU
 #   … --dry-run                                      only shows the commands that would be run
 #
 # What is done already is not done again, and a training that was cut off goes on. The sample's models go to
@@ -12,13 +13,13 @@
 set -euo pipefail
 
 usage() {
-    echo "error: $1; usage: bash jobs/run_all.sh [--dry-run] [--imdb DIR [--glove FILE] [--trials all|NAME,…]]" >&2
+    echo "error: $1; usage: bash jobs/run_all.sh [--dry-run] [--side-by-side N] [--imdb DIR [--glove FILE] [--trials all|NAME,…]]" >&2
     exit 2
 }
 
-DRY_RUN='' imdb='' glove='' names=''
+DRY_RUN='' SIDE_BY_SIDE='' imdb='' glove='' names=''
 while [ $# -gt 0 ]; do
-    [[ ! $1 =~ ^--(imdb|glove|trials)$ || $# -ge 2 ]] || usage "$1 needs a value"
+    [[ ! $1 =~ ^--(imdb|glove|trials|side-by-side)$ || $# -ge 2 ]] || usage "$1 needs a value"
     [[ ! $1 =~ ^--(imdb|glove)$ || -e $2 ]] || usage "there is no $2"
     case $1 in
         -h | --help) exec sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" ;;
@@ -26,6 +27,10 @@ while [ $# -gt 0 ]; do
         --imdb) imdb=$(realpath -- "$2") && shift ;;
         --glove) glove=$(realpath -- "$2") && shift ;;
         --trials) names=$2 && shift ;;
+        --side-by-side)
+            [[ $2 =~ ^[1-9][0-9]*$ ]] || usage "--side-by-side $2: expected how many trials run at a time"
+            SIDE_BY_SIDE=$2 && shift
+            ;;
         *) usage "unknown option $1" ;;
     esac
     shift
@@ -36,7 +41,7 @@ CDPATH='' cd -- "$(dirname -- "$0")/.."
 [ -n "$DRY_RUN" ] || bash jobs/make_environment.sh requirements.txt
 
 . jobs/functions.sh
-PYTHON=.venv/bin/python LAUNCHER='' TORCHRUN='' DEVICE='' LANGUAGE_MODEL=''
+PYTHON=.venv/bin/python LAUNCHER='' TORCHRUN='' DEVICE='' LANGUAGE_MODEL='' STEPS='train test' DEADLINE=''
 [ -x $PYTHON ] || usage "there is no $PYTHON yet, make it with  bash jobs/make_environment.sh requirements.txt"
 if [ -n "$imdb" ]; then
     TABLE=jobs/trials.csv DATA=preprocessed_data names=${names:-default}
@@ -54,31 +59,16 @@ else
     run '' preprocess_data.py "${preprocess[@]}" --output "$DATA"
 fi
 
-while IFS=$'\x1f' read -r part TRIAL ARGS TEST_ARGS <&3; do
-    [[ $part != [12]b || -n $glove ]] || continue
-    set_paths "$part" "$TRIAL"
-    title=$part
-    case $TRIAL in default | sample) ;; *) title="$part $TRIAL" ;; esac
-    [ -n "$DRY_RUN" ] || mkdir -p "$folder"
-    if [ "$part" = 3b ]; then
-        script=3b/generate_review.py step=(generate "$TRIAL")
+for part in 1a 1b 2a 2b 3a 3b 3c; do
+    trials=$(grep "^$part" <<<"$lines") || continue
+    if [[ $part = [12]b && -z $glove ]]; then
+        continue
+    elif [ -n "$SIDE_BY_SIDE" ] && [ -z "$DRY_RUN" ]; then
+        side_by_side "$trials"
     else
-        script=$test_script step=(test_model)
-        if is_trained; then
-            echo "== $title: trained already"
-        else
-            echo "== $title: ${train_script##*/}"
-            [ -n "$DRY_RUN" ] || rm -f "$result" # of what was trained before
-            train "$part" "$TRIAL"
-        fi
+        while IFS=$'\x1f' read -r _ TRIAL ARGS TEST_ARGS <&3; do run_trial "$part"; done 3<<<"$trials"
     fi
-    echo "== $title: ${script##*/}"
-    if [ -e "$result" ]; then
-        cat "$result"
-    else
-        keep "$result" "${step[@]}"
-    fi
-done 3<<<"$lines"
+done
 
 [ -z "$DRY_RUN" ] || exit 0
 echo
@@ -101,3 +91,4 @@ while IFS=$'\x1f' read -r part trial _; do
             print ""
         }' "$folder/test.txt"
 done <<<"$lines"
+tell_failed

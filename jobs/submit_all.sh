@@ -7,6 +7,7 @@
 #   bash jobs/submit_all.sh --trials all 1a             all trials of jobs/trials.csv of part 1a
 #   bash jobs/submit_all.sh --trials default,long 2a
 #   bash jobs/submit_all.sh --sample                    everything on the made-up sample
+#   SIDE_BY_SIDE=8 bash jobs/submit_all.sh --trials all 2a     eight at a time on the GPU of one job, in place of an array
 #   NODES=4 bash jobs/submit_all.sh 3a                  on four nodes
 #   SCHEDULER=slurm QUEUE=gpu ACCOUNT=abc bash jobs/submit_all.sh …     jobs/environment.sh has all settings
 #
@@ -82,13 +83,15 @@ ${QUEUE:-the default partition} gives $((longest / 60)) minutes at most: set WAL
 further jobs"
 }
 
-# submit NAME PART DEPENDENCY [TRIAL...]: submits the part's job, or an array with one for each of several trials, to run
-# when the job DEPENDENCY, if there is one, has ended well; sets id
+# submit NAME PART DEPENDENCY [TRIAL...]: submits the part's job, for several trials an array with one for each, or one that
+# runs them side by side, to run after the DEPENDENCY, as in afterok:ID, or nothing; sets id
 submit() {
-    local name=$1 part=$2 dependency=${3:+afterok:$3} setting trial index=0
+    local name=$1 part=$2 dependency=$3 count='' setting trial index=0
     shift 3
     TRIALS=$(IFS=: && echo "$*")
-    build_command "$name" "$part" "$dependency" "$([ $# -lt 2 ] || echo $#)"
+    [ $# -gt 1 ] || local SIDE_BY_SIDE=''
+    [ $# -lt 2 ] || [ -n "$SIDE_BY_SIDE" ] || count=$#
+    build_command "$name" "$part" "$dependency" "$count"
     if [ -n "$dry_run" ]; then
         id="<$name>"
         for setting in ${SETTINGS//,/ }; do printf '%s=%q ' "$setting" "${!setting}"; done
@@ -99,11 +102,13 @@ submit() {
         echo "$name $id$([ $# -lt 2 ] || echo " ($*)")"
     fi
     [ $# -gt 1 ] || remember "$name" "$id"
+    name=${name%-trials}
     [ $# -lt 2 ] || for trial; do
         index=$((index + 1))
-        case $id in # 7[].server has 7[1].server, Slurm's 7 has 7_1
-            *\[\]*) remember "$part-$trial" "${id/\[\]/[$index]}" ;;
-            *) remember "$part-$trial" "${id}_$index" ;;
+        case $count:$id in # an array's 7[].server has 7[1].server, Slurm's 7 has 7_1
+            :*) remember "$name-$trial" "$id" ;;
+            *\[\]*) remember "$name-$trial" "${id/\[\]/[$index]}" ;;
+            *) remember "$name-$trial" "${id}_$index" ;;
         esac
     done
 }
@@ -122,6 +127,14 @@ elif ! is_preprocessed "$glove"; then
     preprocessing=$id
 fi
 
+preprocessing=${preprocessing:+afterok:$preprocessing}
+
+# after_3a TRIAL: what waits for 3a's training, if it waits or runs; a trial that fails beside it must not hold that back
+after_3a() {
+    id=$(id_of "3a-$1") || return
+    [ -z "$id" ] || echo "after$([ -n "$SIDE_BY_SIDE" ] && echo any || echo ok):$id"
+}
+
 for part in 1a 1b 2a 2b 3a 3a+test 3b 3c; do
     # 3a's test is a job of its own: what needs only the model does not wait for it
     case $part in 3a) STEPS=train ;; 3a+test) STEPS="test" ;; *) STEPS='train test' ;; esac
@@ -133,9 +146,9 @@ for part in 1a 1b 2a 2b 3a 3a+test 3b 3c; do
             echo "$name not submitted, there is no $DATA/imdb_train_glove.txt: give --glove FILE" >&2
             continue
         elif [ "$part" = 3a+test ]; then
-            wait_for=$(id_of "3a-$trial")
+            wait_for=$(after_3a "$trial")
         elif [[ $part = 3[bc] ]]; then
-            start=$(language_model "$trial") wait_for=$(id_of "3a-$(trial_of_3a "$trial")")
+            start=$(language_model "$trial") wait_for=$(after_3a "$(trial_of_3a "$trial")")
             if [ -z "$wait_for" ] && [ ! -e "$start" ]; then
                 echo "$name not submitted, there is no $start: submit 3a too" >&2
                 continue
@@ -147,13 +160,13 @@ for part in 1a 1b 2a 2b 3a 3a+test 3b 3c; do
             echo "$name waits or runs already: $id"
         elif is_done "$part"; then
             echo "$name done already"
-        elif [ "$part" = 3a ]; then # others wait for each
+        elif [ "$part$SIDE_BY_SIDE" = 3a ]; then # others wait for each
             submit "$name" 3a "$wait_for" "$trial"
         else
             to_submit="$to_submit${wait_for:--} $trial"$'\n'
         fi
     done 3< <(sed -n "s/^${part%+test}\x1f\([^\x1f]*\).*/\1/p" <<<"$lines")
-    # those that wait for the same job are one array
+    # those that wait for the same job are one job, or array
     while read -r wait_for trials <&3; do
         name=$part-$trials
         [[ $trials != *\ * ]] || name=$part-trials

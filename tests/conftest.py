@@ -53,6 +53,12 @@ TINY = {
 }
 
 
+def write_stand_in(name, path):
+    """Makes `path` the stand-in `name`, run by this Python: what is `python3` elsewhere can be a slow launcher."""
+    path.write_text(f"#!{sys.executable}\n{(STAND_INS / name).read_text()}")
+    path.chmod(0o755)
+
+
 def run_script(script, *arguments, cwd=REPO, stdin=None):
     """Runs `python SCRIPT` in the folder `cwd`; returns the finished process, its output as text."""
     return subprocess.run(

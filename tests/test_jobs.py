@@ -1,5 +1,6 @@
 """The jobs, with stand-ins for batch systems, launchers, module and Python: what runs, when, in which order."""
 
+import csv
 import json
 import os
 import re
@@ -10,16 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import PARTS, REPO, STAND_INS, TINY, refused
+from conftest import PARTS, REPO, STAND_INS, TINY, refused, write_stand_in
 from stand_ins.batch_system import ENDED_BADLY, load, run_jobs
 from test_run_all import (
     ALL_STEPS,
+    HEADER,
+    MPS,
     PREPROCESSING,
     STEPS_1A,
     STEPS_2A,
     TRAIN_3A,
 )
-from trials import read_trials, with_seeds
 
 AFTER_3A = {"3b": ["3b/generate_review.py"], "3c": ["3c/RNN_sentiment_analysis.py", "3c/RNN_test.py"]}
 SAMPLE_JOBS = [f"{name}-sample" for name in ("1a", "1b", "2a", "2b", "3a")]
@@ -45,11 +47,11 @@ class Cluster:
         self.spool.mkdir()
         shutil.copytree(REPO / "jobs", self.tree / "jobs")
         (self.tree / ".venv" / "bin").mkdir(parents=True)
-        shutil.copy(STAND_INS / "python", self.tree / ".venv" / "bin")
+        write_stand_in("python", self.tree / ".venv" / "bin" / "python")
         (folder / "bin").mkdir()
         self.write_command("sleep", "#!/bin/bash\necho sleep $1 >>$BATCH_SPOOL/slept\n")
         for name in COMMANDS[kind]:
-            self.write_command(name, f"#!{sys.executable}\n{(STAND_INS / 'batch_system.py').read_text()}")
+            write_stand_in("batch_system.py", folder / "bin" / name)
         self.environment = {
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
             "HOME": str(folder),
@@ -183,7 +185,7 @@ def test_options_reach_a_job(cluster):
 
 def test_another_cluster(cluster):
     settings = "MODULES=,LAUNCHER=,PYTHON=other-python"
-    shutil.copy(STAND_INS / "python", cluster.tree.parent / "bin" / "other-python")
+    write_stand_in("python", cluster.tree.parent / "bin" / "other-python")
     succeed(cluster.call("qsub", "-v", settings, "jobs/2a.pbs"))
     jobs, calls = cluster.run()
     assert jobs["imdb-2a"]["status"] == 0
@@ -458,10 +460,12 @@ def test_everything_in_the_right_order(any_cluster):
     assert any_cluster.run()[1] == []
 
 
-TRIALS = [row[:3] for line in read_trials(REPO / "jobs" / "trials.csv").values() for row in with_seeds(line)]
-
-
-def test_all_trials(any_cluster):
+def test_trials_of_all_parts(any_cluster):
+    table = any_cluster.tree / "jobs" / "trials.csv"
+    header, *lines = table.read_text().splitlines()
+    # the first two of each part
+    lines = [line for place, line in enumerate(lines) if [other[:3] for other in lines[:place]].count(line[:3]) < 2]
+    table.write_text("\n".join([header, *lines]) + "\n")
     corpus = any_cluster.tree.parent / "My Data, or 'hers'" / "aclImdb"
     corpus.mkdir(parents=True)
     (any_cluster.tree.parent / "glove.txt").touch()
@@ -480,7 +484,7 @@ def test_all_trials(any_cluster):
     jobs, calls = any_cluster.run()
     assert {job["status"] for job in jobs.values()} == {0}
     assert f"--imdb {corpus} --glove {any_cluster.tree.parent}/glove.txt" in calls[0]
-    for part, trial, options in TRIALS:
+    for part, trial, options, *_ in csv.reader(lines):
         train = "3b/generate_review.py" if part == "3b" else f"{part}/{PARTS[part][0]}"
         named = [call for call in calls if call.startswith(train) and (part == "3b" or f"--trial {trial} " in call)]
         assert any(options in call for call in named)
@@ -577,7 +581,130 @@ def test_a_trial_of_3c_starts_from_3as_of_the_same_name(any_cluster):
     assert "--language-model 3a/language.model" in any_cluster.run()[1][0]
 
 
-HEADER = "part,trial,options,test options,what it shows\n"
+# --------------------------------------------------------------------------------------------- side by side
+
+
+def write_trials(cluster, *trials):
+    """Makes the table one of these trials, texts of part and name."""
+    lines = "".join(f"{part},{trial},,,\n" for part, trial in map(str.split, trials))
+    (cluster.tree / "jobs" / "trials.csv").write_text(HEADER + lines)
+
+
+def trained_trials(calls):
+    return [call.split(" --trial ")[1].split()[0] for call in calls if " --trial " in call]
+
+
+def test_one_job_runs_trials_side_by_side(any_cluster):
+    any_cluster.preprocess()
+    write_trials(any_cluster, "1a alone", "2a a", "2a b", "2a c", "2a d")
+    any_cluster.write_command("nvidia-cuda-mps-control", MPS)
+    arguments, settings = ["--trials", "all"], {"SIDE_BY_SIDE": "2", "AT_ONCE": "1"}
+    printed = succeed(any_cluster.submit_all(*arguments, **settings))
+    ids = [job["id"] for job in load(any_cluster.spool)]
+    assert printed == f"1a-alone {ids[0]}\n2a-trials {ids[1]} (a b c d)\n"
+    again = succeed(any_cluster.submit_all(*arguments, **settings))
+    assert again.splitlines() == [f"1a-alone waits or runs already: {ids[0]}"] + [
+        f"2a-{trial} waits or runs already: {ids[1]}" for trial in "abcd"
+    ]
+    jobs, calls = any_cluster.run(FAIL="c", TMPDIR=str(any_cluster.tree.parent))
+    assert [job["status"] for job in jobs.values()] == [0, 1]
+    assert sorted(trained_trials(calls)) == ["a", "alone", "b", "c", "d"]
+    # they are started where the launcher starts what runs on the node
+    assert all(LAUNCHED[any_cluster.kind] in call for call in calls)
+    assert all(" --max-time 235 " in call + " " for call in calls if " --trial " in call and "alone" not in call)
+    counts = {trial: int(count) for trial, count, *_ in map(str.split, alongside_lines(any_cluster))}
+    assert set(counts) == {"alone", "a", "b", "c", "d"}
+    # MPS is there for those alone
+    folders = {line.split()[0]: line.split()[3] for line in alongside_lines(any_cluster)}
+    assert folders.pop("alone") == "-"
+    (folder,) = set(folders.values())
+    assert (any_cluster.tree / "mps").read_text() == f"start {folder}\nquit {folder}\n"
+    for trial in "abd":
+        tested = (any_cluster.tree / f"2a/trials/{trial}/test.txt").read_text()
+        assert (any_cluster.tree / f"jobs/2a-{trial}.out").read_text().endswith(tested)
+    own = (any_cluster.tree / "jobs/2a-trials.out").read_text().splitlines()
+    assert sorted(own) == sorted(
+        [f"== 2a-{trial} {what}" for trial in "abd" for what in ("begins", "ends with status 0")]
+        + ["== 2a-c begins", "== 2a-c ends with status 1"]
+    )
+    assert "error: failed: 2a-c; " in errors(any_cluster, list(jobs.values())[1])
+    # and only that is submitted once more
+    printed = succeed(any_cluster.submit_all(*arguments, **settings))
+    assert [line for line in printed.splitlines() if "done already" not in line] == [f"2a-c {ids_of(any_cluster)[-1]}"]
+    jobs, calls = any_cluster.run()
+    assert trained_trials(calls) == ["c"]
+    assert "--resume" in calls[0]
+
+
+def alongside_lines(cluster):
+    return (cluster.tree / "alongside").read_text().splitlines()
+
+
+def ids_of(cluster):
+    return [job["id"] for job in load(cluster.spool)]
+
+
+def test_trials_side_by_side_go_on_in_a_further_job(any_cluster):
+    any_cluster.preprocess()
+    write_trials(any_cluster, *(f"{part} {trial}" for part in ("3a", "3c") for trial in "abc"))
+    succeed(any_cluster.submit_all("--trials", "all", SIDE_BY_SIDE="3", QUEUE="gpu", WALLTIME="00:30:00"))
+    first, *waiting = load(any_cluster.spool)
+    assert [job["depends_on"] for job in waiting] == [["afterany", first["id"]]] * 2
+    jobs, calls = any_cluster.run(SLOW=TRAIN_3A, FAIL="b")
+    jobs = load(any_cluster.spool)
+    trained = [call for call in calls if call.startswith(TRAIN_3A)]
+    assert ["--resume" in call for call in trained] == [False] * 3 + [True] * 3
+    if any_cluster.kind == "slurm":
+        (goes_on, *waiting) = jobs
+        assert goes_on["restarts"] == 1
+    else:
+        (_, *waiting, goes_on) = jobs
+        assert goes_on["depends_on"] == ["afterany", first["id"]]
+        assert (goes_on["resources"], goes_on["queue"]) == (first["resources"], "gpu")
+    assert (any_cluster.tree / "jobs/3a-b.id").read_text() == goes_on["id"] + "\n"
+    assert [job["depends_on"] for job in waiting] == [["afterany", goes_on["id"]]] * 2
+    # the one that fails holds back only what needs it
+    assert goes_on["status"] == 1
+    for part in ("3a", "3c"):
+        assert {path.parts[-2] for path in any_cluster.tree.glob(f"{part}/trials/*/test.txt")} == {"a", "c"}
+
+
+def test_what_is_trained_is_not_run_in_the_further_job(any_cluster):
+    any_cluster.preprocess()
+    write_trials(any_cluster, "2a a", "2a b", "2a c")
+    succeed(any_cluster.submit_all("--trials", "all", SIDE_BY_SIDE="3"))
+    jobs, calls = any_cluster.run(SLOW="b")
+    assert {job["status"] for job in jobs.values()} == {0}
+    assert sorted(trained_trials(calls)) == ["a", "b", "b", "c"]
+    assert len(list(any_cluster.tree.glob("2a/trials/*/test.txt"))) == 3
+    assert len([call for call in calls if " --model " in call]) == 3
+
+
+def test_a_trial_for_which_no_time_is_left_waits_for_the_further_job(any_cluster):
+    any_cluster.preprocess()
+    write_trials(any_cluster, *(f"2a {trial}" for trial in "abcd"))
+    succeed(any_cluster.submit_all("--trials", "all", SIDE_BY_SIDE="2", WALLTIME="00:06:00"))
+    # each training takes 40 of the 60 seconds
+    any_cluster.write_command(
+        "date", "#!/bin/bash\nset -- 2a/trials/*/rnn.model\n[ -e $1 ] || shift\necho $((40 * $#))\n"
+    )
+    _, calls = any_cluster.run()
+    assert sorted(trained_trials(calls)) == ["a", "b", "c", "d"]
+    assert all(" --max-time 1 " in call + " " for call in calls if " --trial " in call)
+    jobs = load(any_cluster.spool)
+    assert (jobs[0]["restarts"] if any_cluster.kind == "slurm" else len(jobs) - 1) > 0
+    assert {job["status"] for job in jobs} == {0}
+
+
+def test_side_by_side_is_for_one_gpu(any_cluster):
+    any_cluster.preprocess()
+    refused(any_cluster.submit_all("2a", SIDE_BY_SIDE="many"), "SIDE_BY_SIDE is many: expected how many")
+    for settings in ({"GPUS": "4"}, {"NODES": "2"}):
+        refused(any_cluster.submit_all("2a", SIDE_BY_SIDE="4", **settings), "set NODES=1 GPUS=1")
+    assert any_cluster.jobs() == {}
+
+
+# ------------------------------------------------------------------------------------------------- the table
 
 
 def test_empty_lines_and_quotes_in_the_table(cluster):

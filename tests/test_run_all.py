@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 
 import pytest
-from conftest import REPO, STAND_INS, refused, run_here
+from conftest import REPO, refused, run_here, write_stand_in
 
 PREPROCESSING = "preprocess_data.py"
 STEPS_1A = ["1a/BOW_sentiment_analysis.py", "1a/BOW_test.py"]
@@ -35,7 +37,7 @@ def tree(tmp_path):
     shutil.copytree(REPO / "jobs", tree / "jobs")
     shutil.copy(REPO / "requirements.txt", tree)
     (tree / ".venv" / "bin").mkdir(parents=True)
-    shutil.copy(STAND_INS / "python", tree / ".venv" / "bin")
+    write_stand_in("python", tree / ".venv" / "bin" / "python")
     (tmp_path / "aclImdb").mkdir()
     (tmp_path / "glove.txt").touch()
     return tree
@@ -70,6 +72,7 @@ def succeed(run):
 
 
 REAL = ["--imdb", "aclImdb", "--glove", "glove.txt"]
+HEADER = "part,trial,options,test options,what it shows\n"
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,8 @@ REAL = ["--imdb", "aclImdb", "--glove", "glove.txt"]
         (["--imdb", "aclImdb", "--glove"], "--glove needs a value"),
         (["--glove", "glove.txt"], "--glove and --trials go with --imdb"),
         (["--trials", "all"], "--glove and --trials go with --imdb"),
+        (["--side-by-side"], "--side-by-side needs a value"),
+        (["--side-by-side", "0"], "--side-by-side 0: expected how many trials run at a time"),
         (["--imdb", "nowhere"], "there is no "),
         (["--imdb", "aclImdb", "--glove", "nowhere"], "there is no "),
     ],
@@ -252,6 +257,7 @@ def test_what_is_missing_is_done_again(missing, steps, run_all, tree):
     ("fail", "before", "after"),
     [
         (STEPS_2A[0], [PREPROCESSING, *STEPS_1A, *STEPS_1B], [*STEPS_2A[1:], *STEPS_2B, TRAIN_3A, *AFTER_3A]),
+        (TRAIN_3A, ALL_STEPS[:-5], AFTER_3A),
         ("3c/RNN_sentiment_analysis.py", ALL_STEPS[:-2], ["3c/RNN_test.py"]),
     ],
 )
@@ -260,6 +266,8 @@ def test_a_training_that_was_cut_off_goes_on(fail, before, after, run_all):
     assert done.returncode != 0
     assert HEADING not in done.stdout
     assert list(calls) == [*before, fail]
+    shown, _ = succeed(run_all("--dry-run"))
+    assert [line.split()[1] for line in shown.stdout.splitlines() if line.startswith(".venv")] == [fail, *after]
     done, calls = succeed(run_all())
     assert list(calls) == [fail, *after]
     assert [script for script, options in calls.items() if "--resume" in options.split()] == [fail]
@@ -274,6 +282,180 @@ def test_a_script_that_fails_stops_it(fail, run_all):
     assert HEADING not in done.stdout
     _, calls = succeed(run_all())
     assert list(calls) == ALL_STEPS[ALL_STEPS.index(fail) + (fail == PREPROCESSING) :]
+
+
+# --------------------------------------------------------------------------------------------- side by side
+
+FIVE = ["a", "b", "c", "d", "e"]
+
+
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def side_by_side(tree):
+    """A function that starts run_all.sh, two at a time, on five trials of 2a and what else the table gets.
+
+    It returns the process, in a process group of its own.
+    """
+    (tree / "preprocessed_data").mkdir()
+    for name in ("imdb_dictionary.npy", "imdb_train.txt", "imdb_test.txt"):
+        (tree / "preprocessed_data" / name).touch()
+    (tree / "bin").mkdir()
+    lines = "".join(f"2a,{trial},--seed 1,,\n" for trial in FIVE)
+    (tree / "jobs" / "trials.csv").write_text(HEADER + lines)
+    started = []
+
+    def start(*arguments, **environment):
+        started.append(
+            subprocess.Popen(
+                ["bash", tree / "jobs/run_all.sh", "--imdb", ".", "--trials", "all", "--side-by-side", "2", *arguments],
+                cwd=tree,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PATH": f"{tree / 'bin'}:{os.environ['PATH']}", **environment},
+                start_new_session=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+def held(tree):
+    return {path.name for path in (tree / "held").glob("*")}
+
+
+def alongside(tree):
+    """The lines of the file, without its first words, by these."""
+    return {line.split()[0]: line.split()[1:] for line in (tree / "alongside").read_text().splitlines()}
+
+
+def test_so_many_at_a_time(side_by_side, tree):
+    process = side_by_side(HOLD=" ".join(FIVE))
+    for ended, running in (("a", {"a", "b"}), ("b", {"b", "c"}), ("c", {"c", "d"}), ("d", {"d", "e"}), ("e", {"e"})):
+        wait_for(lambda running=running: held(tree) == running)
+        (tree / "held" / ended).unlink()
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr.replace("installing", "").count("\n")) == (0, 1)
+    assert [int(count) for count, *_ in alongside(tree).values()] == [1, 2, 2, 2, 2]
+    # the console has a line when one begins and when it ends; what it prints is in files of its own
+    for trial in FIVE:
+        assert (tree / f"2a/trials/{trial}/test.txt").read_text() in (tree / f"jobs/2a-{trial}.out").read_text()
+        assert f"== 2a-{trial} begins\n" in stdout
+        assert f"== 2a-{trial} ends with status 0\n" in stdout
+        assert f"2a    {trial}                 88.25 %   at length 400\n" in stdout
+    assert stdout.count("==") == 11  # and one for preprocessing
+    # again, there is nothing to do
+    again = side_by_side(HOLD=" ".join(FIVE)).communicate(timeout=60)[0]
+    assert again.count("done already\n") == 6
+    assert len(alongside(tree)) == 5
+
+
+def test_one_that_fails_holds_nobody_back(side_by_side, tree):
+    with open(tree / "jobs" / "trials.csv", "a") as table:
+        table.write("3a,a,,,\n3a,b,,,\n3c,a,,,\n")
+    process = side_by_side(FAIL="b")
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stderr.splitlines()[-1].startswith("error: failed: 2a-b 3a-b; jobs/PART-TRIAL.err tells why")
+    assert "== 2a-b ends with status 1\n" in stdout
+    assert {path.parts[-2] for path in tree.glob("2a/trials/*/test.txt")} == {*FIVE} - {"b"}
+    assert (tree / "3a/trials/a/test.txt").exists()
+    assert (tree / "3c/trials/a/test.txt").exists()
+    assert HEADING in stdout
+    (tree / "log").unlink()
+    process = side_by_side()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    calls = (tree / "log").read_text().splitlines()
+    assert ["--resume" in call for call in calls if "--trial b " in call] == [True, True]
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+def test_a_signal_ends_them_all_with_their_states_saved(number, status, side_by_side, tree):
+    process = side_by_side(HOLD=" ".join(FIVE))
+    wait_for(lambda: held(tree) == {"a", "b"})
+    running = [int((tree / "held" / trial).read_text()) for trial in ("a", "b")]
+    os.killpg(process.pid, number)  # as a terminal does
+    stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "== 2a-a ends with status 143\n" in stdout
+    for pid in running:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert alongside(tree).keys() == {"a", "b"}
+    process = side_by_side()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    calls = [line for line in (tree / "log").read_text().splitlines() if "--trial" in line]
+    assert {call.split()[4] for call in calls if "--resume" in call} == {"a", "b"}
+    assert len(calls) == 7
+
+
+def test_threads_are_shared_out(side_by_side, tree, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert side_by_side().wait(timeout=60) == 0
+    cores = len(os.sched_getaffinity(0))
+    assert {threads for _, threads, _ in alongside(tree).values()} == {str(max(1, cores // 2))}
+    shutil.rmtree(tree / "2a")
+    assert side_by_side(OMP_NUM_THREADS="7").wait(timeout=60) == 0
+    assert {threads for _, threads, _ in alongside(tree).values()} == {"7"}
+
+
+MPS = """#!/bin/bash
+[ "$1" = -d ] && what=start || what=$(cat)
+[ -d "$CUDA_MPS_PIPE_DIRECTORY" ] && [ "$CUDA_MPS_PIPE_DIRECTORY" = "$CUDA_MPS_LOG_DIRECTORY" ] || exit 1
+echo $what $CUDA_MPS_PIPE_DIRECTORY $(ls held 2>/dev/null) >>mps
+"""
+
+
+def write_command(folder, name, text):
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_mps_is_started_and_ended(cut_off, side_by_side, tree):
+    write_command(tree / "bin", "nvidia-cuda-mps-control", MPS)
+    with open(tree / "jobs" / "trials.csv", "a") as table:
+        table.write("3a,a,,,\n")
+    process = side_by_side(TMPDIR=str(tree), HOLD="b" * cut_off)
+    if cut_off:
+        wait_for(lambda: held(tree) == {"b"})
+        process.terminate()
+    process.communicate(timeout=60)
+    (start, folder), (quit_, same) = (line.split() for line in (tree / "mps").read_text().splitlines())
+    assert (start, quit_, folder) == ("start", "quit", same)  # the last when none was held
+    assert folder.startswith(f"{tree}/")
+    assert not os.path.exists(folder)
+    assert {mps for *_, mps in alongside(tree).values()} == {folder}
+
+
+def test_mps_that_does_not_start(side_by_side, tree):
+    write_command(tree / "bin", "nvidia-cuda-mps-control", "#!/bin/bash\necho $1 >>mps\nexit 1\n")
+    assert side_by_side(TMPDIR=str(tree)).wait(timeout=60) == 0
+    assert (tree / "mps").read_text() == "-d\n"
+    assert {mps for *_, mps in alongside(tree).values()} == {"-"}
+    assert not list(tree.glob("mps.*"))
+
+
+@pytest.mark.parametrize(("memory", "is_warned"), [("14999", True), ("15360\n15360", False)])
+def test_language_models_that_do_not_fit(memory, is_warned, side_by_side, tree):
+    write_command(tree / "bin", "nvidia-smi", f"#!/bin/bash\necho '{memory}'\n")
+    (tree / "jobs" / "trials.csv").write_text(HEADER + "".join(f"3a,{trial},,,\n" for trial in FIVE[:4]))
+    process = side_by_side("--side-by-side", "3")
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert ("warning: 3 trainings of 3a with the handout's settings take 15 GB" in stderr) == is_warned
 
 
 # ---------------------------------------------------------------------------------------------- environment
@@ -295,7 +477,7 @@ def make_environment(tree, *arguments, **environment):
 @pytest.fixture
 def other_python(tree):
     """The path of a Python that makes environments."""
-    shutil.copy(STAND_INS / "python", tree / "other-python")
+    write_stand_in("python", tree / "other-python")
     python = tree / "make-venv"
     python.write_text(f"""#!/bin/bash
         echo "$@" >>log
