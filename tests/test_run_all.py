@@ -326,7 +326,8 @@ def side_by_side(tree):
 
     yield start
     for process in started:
-        process.kill()
+        process.terminate()
+    shutil.rmtree(tree / "held", ignore_errors=True)  # what a test that failed has left ends
 
 
 def held(tree):
