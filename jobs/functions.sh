@@ -115,67 +115,6 @@ run_trial() {
     if [ -e "$result" ]; then cat "$result"; else keep "$result" "${step[@]}"; fi
 }
 
-# side_by_side LINES: runs a part's trials, LINES of jobs/trials.py, SIDE_BY_SIDE at a time. What each prints goes to
-# jobs/PART-TRIAL.out and .err; `failed` names those that fail, `cut` those that have to go on later
-failed='' cut='' mps=''
-side_by_side() {
-    local part=${1%%$'\x1f'*} count cores memory name unit units=() status
-    count=$(wc -l <<<"$1") cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-    count=$((count < SIDE_BY_SIDE ? count : SIDE_BY_SIDE))
-    # in MB, of the GPU or else of this machine; nothing on macOS
-    memory=$({ [ "$DEVICE" != cpu ] && nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits; } 2>/dev/null ||
-        awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null) || memory=''
-    [[ -z $memory || $part != 3[ac] || $((5000 * count)) -le ${memory##*$'\n'} ]] || echo "warning: $count trainings of \
-$part with the handout's settings take $((5 * count)) GB, and there are ${memory##*$'\n'} MB: run fewer side by side" >&2
-    trap end_side_by_side EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
-    if [ -z "$mps" ] && [ "$DEVICE" != cpu ] && command -v nvidia-cuda-mps-control >/dev/null; then
-        mps=$(mktemp -d "${TMPDIR:-/tmp}/mps.XXXXXX") # jobs that share a node have one each
-        export CUDA_MPS_PIPE_DIRECTORY=$mps CUDA_MPS_LOG_DIRECTORY=$mps
-        # without it they take turns, which is slower
-        nvidia-cuda-mps-control -d || { rm -r "$mps" && mps='' && unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY; }
-    fi
-    while IFS=$'\x1f' read -r _ TRIAL ARGS TEST_ARGS <&3; do
-        name=$part-$TRIAL
-        set_paths "$part" "$TRIAL"
-        ! is_done "$part" || { echo "== $name: done already"; continue; }
-        while [ "$(jobs -rp | wc -l)" -ge "$count" ]; do sleep 0.2; done # macOS's bash has no wait -n
-        echo "== $name begins"
-        set -m # a process group for each, to end it by; Ctrl-C reaches this shell alone
-        (
-            exec 4>&1 >>"jobs/$name.out" 2>>"jobs/$name.err"
-            trap 'echo "== $name ends with status $?" >&4' EXIT
-            trap 'exit 143' TERM # once its script has ended
-            export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > count ? cores / count : 1))}"
-            run_trial "$part"
-        ) 3<&- &
-        set +m
-        units+=("$! $name")
-    done 3<<<"$1"
-    for unit in ${units[@]+"${units[@]}"}; do
-        status=0
-        wait "${unit% *}" || status=$?
-        case $status in 0) ;; 75) cut="$cut ${unit#* }" ;; *) failed="$failed ${unit#* }" ;; esac
-    done
-}
-
-# end_side_by_side: whatever ends this shell, the trainings save their states, and nothing is left running
-end_side_by_side() {
-    trap '' INT TERM HUP
-    # shellcheck disable=SC2046 # a list of words
-    kill -s TERM -- $(jobs -rp | sed 's/^/-/') 2>/dev/null || true
-    wait
-    [ -z "$mps" ] || { echo quit | nvidia-cuda-mps-control; rm -rf "$mps"; }
-}
-
-# tell_failed: names the trials that failed. The status is 75 where some have to go on later, else 1 where some failed
-tell_failed() {
-    [ -z "$failed" ] || echo "error: failed:$failed; jobs/PART-TRIAL.err tells why, and the same command goes on" >&2
-    [ -z "$cut" ] || { echo "not done yet:$cut" >&2; return 75; }
-    [ -z "$failed" ]
-}
-
 # ---- with a batch system
 
 # ask COMMAND...: what the batch system answers; nothing if it knows no such job, or there is none here. No answer is not a
@@ -294,8 +233,11 @@ run_trials() {
     [[ $1 = 3b || $STEPS != *train* ]] || set_deadline
     export PYTHON DEVICE DATA TABLE LANGUAGE_MODEL STEPS SIDE_BY_SIDE DEADLINE
     # shellcheck disable=SC2016 # that shell's
-    $LAUNCHER env LAUNCHER='' TORCHRUN='' bash -c 'set -euo pipefail; . jobs/functions.sh; side_by_side "$1"; tell_failed' \
-        bash "$lines" || status=$?
+    $LAUNCHER env LAUNCHER='' TORCHRUN='' bash -c 'set -euo pipefail
+        . jobs/functions.sh
+        . jobs/side_by_side.sh
+        side_by_side "$1"
+        tell_failed' bash "$lines" || status=$?
     TRIAL='trials'
     [ $status -ne 75 ] || go_on "$1"
     return $status

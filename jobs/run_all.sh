@@ -41,6 +41,7 @@ CDPATH='' cd -- "$(dirname -- "$0")/.."
 [ -n "$DRY_RUN" ] || bash jobs/make_environment.sh requirements.txt
 
 . jobs/functions.sh
+. jobs/side_by_side.sh
 PYTHON=.venv/bin/python LAUNCHER='' TORCHRUN='' DEVICE='' LANGUAGE_MODEL='' STEPS='train test' DEADLINE=''
 [ -x $PYTHON ] || usage "there is no $PYTHON yet, make it with  bash jobs/make_environment.sh requirements.txt"
 if [ -n "$imdb" ]; then
