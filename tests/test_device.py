@@ -4,11 +4,13 @@ What asks CUDA is given its answers here, so that it is tested without a GPU too
 """
 
 import platform
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import refused, run_here, run_script
+from conftest import REPO, refused, run_here
 
 from common.distributed import processes
 from common.distributed.device import choose_device, choose_precision
@@ -36,7 +38,8 @@ print(resident_mb() - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have settings of their own")
 def test_freed_memory_is_kept():
     def kept(*arguments):
-        return float(run_script("-c", RESIDENT_AFTER_FREEING, *arguments).stdout)
+        command = [sys.executable, "-c", RESIDENT_AFTER_FREEING, *arguments]
+        return float(subprocess.run(command, cwd=REPO, capture_output=True, check=True).stdout)
 
     assert kept() < 50
     assert kept("ours") > 200
@@ -77,12 +80,9 @@ def test_more_processes_than_gpus(gpu, monkeypatch):
         choose_device("auto")
 
 
-NO_KERNEL = "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might be"
-
-
 def test_a_gpu_without_code_is_refused_in_words(gpu, monkeypatch):
     def no_kernel(*arguments):
-        raise RuntimeError(NO_KERNEL)
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors")
 
     monkeypatch.setattr(torch, "manual_seed", no_kernel)
     refused(run_here("1a/BOW_sentiment_analysis.py"), "no code for this GPU", "install", "--device cpu")
