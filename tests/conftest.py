@@ -64,9 +64,10 @@ def write_stand_in(name, path):
 
 # a Python that has imported what takes seconds, and forks itself for each script that a line of its input names
 SERVER = """
-import json, os, runpy, signal, sys, warnings
-import nltk, torch
+import gc, json, os, runpy, signal, sys, warnings
+import nltk, torch, torch._dynamo  # the last is imported by the first optimizer
 
+gc.freeze()  # a child leaves alone what is there already
 while line := sys.stdin.readline():
     sys.argv, folder, environment, files = json.loads(line)
     pid = os.fork()

@@ -12,18 +12,23 @@ import warnings
 
 import pytest
 import torch
+import torch.nn as nn
 from conftest import ENVIRONMENT, PARTS, REPO, read_model, run_here, succeed, train, training
 from test_resume import same_run, without_times
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from common.distributed import processes
+from common.distributed.device import choose_device
+from common.distributed.sharing import share_batches
+from common.models.layers import LockedDropout, TimestepBatchNorm
 from common.training.checkpoints import load_checkpoint
 
 # ------------------------------------------------------------------------------------------ several processes
 
 
 def worker(folder, script, arguments, last):
-    """A process of `together`: runs the script, or lines of Python, and leaves what it printed, and its status."""
+    """A process of `together`: runs the script, or calls the function, and leaves what it printed, and its status."""
     rank = os.environ["RANK"]
     for number, name in ((1, "stdout"), (2, "stderr")):
         file = open(folder / f"{name}{rank}", "w", buffering=1)  # noqa: SIM115 - open till the end
@@ -39,13 +44,12 @@ def worker(folder, script, arguments, last):
     os.chdir(REPO)
     os.environ |= ENVIRONMENT
     warnings.simplefilter("error")
-    sys.argv = [script, *arguments, *(last if int(rank) == int(os.environ["WORLD_SIZE"]) - 1 else [])]
+    sys.argv = [str(script), *arguments, *(last if int(rank) == int(os.environ["WORLD_SIZE"]) - 1 else [])]
     status = 0
     try:
-        if script == ONE_STEP:
-            exec(script, {"__name__": "__main__"})
+        if callable(script):
+            script(*arguments)
         else:
-            sys.path.insert(0, str((REPO / script).parent))
             runpy.run_path(script, run_name="__main__")
     except SystemExit as stopped:
         status = stopped.code
@@ -58,9 +62,9 @@ def worker(folder, script, arguments, last):
 
 @pytest.fixture(scope="session")
 def together(tmp_path_factory):
-    """A function: runs a script in `count` processes, the last of which has the options `last` too; returns what the
-    first printed, all of standard error, and the statuses of all, None for one that was killed.
+    """A function: runs a script, or a function, in `count` processes, the last one also with the options `last`.
 
+    Returns what the first printed, all of standard error, and the status of each, None for one that was killed.
     torchrun's engine starts them, forked from this process, so that PyTorch need not be imported again.
     """
 
@@ -135,46 +139,34 @@ def test_the_result_does_not_depend_on_the_number_of_processes(
     assert json.loads((tmp_path / "shared" / "run.json").read_text())["processes"] == count
 
 
-ONE_STEP = """
-import sys
-import torch
-from common.distributed import processes
-from common.distributed.device import choose_device
-from common.distributed.sharing import share_batches
-from common.models.layers import LockedDropout, TimestepBatchNorm
-from common.distributed.ending import run_script
-
-class Model(torch.nn.Sequential):
+class Model(nn.Sequential):
     def forward(self, x):
         h = self[1](self[0](x.tanh())).amax(dim=1)
         return self[4](self[3](self[2](h))).square().mean(), h
 
-def main():
+
+def one_step(path):
+    """Saves the gradients and running figures of a training step."""
     choose_device("cpu")
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
     x = torch.randn(7, 3, 5)
-    nn = torch.nn
     model = Model(TimestepBatchNorm(5), LockedDropout(0.4), nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Dropout(0.4))
     if processes.count() > 1:
         share_batches(model)
-    weights = [*model.parameters()]
-    for weight in weights:
-        torch.nn.init.normal_(weight)
+    for weight in model.parameters():
+        nn.init.normal_(weight)
     with processes.shared_batch(torch.arange(7)) as rows:
         loss, _ = model(x[rows])
         loss.backward()
     if processes.rank() == 0:
-        torch.save([weight.grad for weight in weights] + [*model.buffers()], sys.argv[1])
-
-run_script(main)
-"""
+        torch.save([weight.grad for weight in model.parameters()] + [*model.buffers()], path)
 
 
 def test_gradients_and_running_figures_in_float64(together, tmp_path):
     results = []
     for count in (1, 2, 3):
-        _, stderr, statuses = together(count, ONE_STEP, tmp_path / f"{count}")
+        _, stderr, statuses = together(count, one_step, tmp_path / f"{count}")
         assert statuses == [0] * count, stderr
         results.append(torch.load(tmp_path / f"{count}"))
     assert len(results[0]) == 12
@@ -196,46 +188,19 @@ def test_test_passes_are_shared_out(part, together, sample_data, model_of):
 # ------------------------------------------------------------------------------------------ the command torchrun
 
 
-def torchrun(count, script, *arguments):
-    """The command `torchrun` with a script, started."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}", script]
-    return subprocess.Popen(
-        [*command, *map(str, arguments)],
-        cwd=REPO,
-        env={**os.environ, **ENVIRONMENT},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def own_lines(stderr):
-    """The lines that are not torchrun's."""
-    ours = stderr.partition("Traceback")[0].splitlines()
-    return [line for line in ours if "torch/distributed/" not in line and not line.startswith("running ")]
-
-
 def test_a_signal_to_torchrun_ends_all_in_one_line(sample_data, tmp_path):
-    stopped = torchrun(2, *training("1a", sample_data, tmp_path, "--epochs", 100000))
-    stopped.stdout.readline()
-    stopped.send_signal(signal.SIGTERM)
-    _, stderr = stopped.communicate(timeout=60)
-    assert stopped.returncode != 0
-    (line,) = own_lines(stderr)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*torchrun, *map(str, training("1a", sample_data, tmp_path, "--epochs", 100000))]
+    options = {"cwd": REPO, "env": {**os.environ, **ENVIRONMENT}, "text": True}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as run:
+        run.stdout.readline()
+        run.send_signal(signal.SIGTERM)
+        _, stderr = run.communicate(timeout=60)
+    assert run.returncode != 0
+    ours = stderr.partition("Traceback")[0].splitlines()
+    (line,) = [line for line in ours if "torch/distributed/" not in line and not line.startswith("running ")]
     assert line.startswith("interrupted by SIGTERM in epoch ")
     assert line.endswith("the same command with --resume goes on from there")
-
-
-def test_a_closed_pipe(sample_data, model_of):
-    """`torchrun … | head` of a test script: no word of how a training goes on, and no stack of C++."""
-    options = ["--data", sample_data, "--model", model_of("2a"), "--device", "cpu", "--lengths", *range(10, 60)]
-    run = torchrun(2, "2a/RNN_test.py", *options)
-    run.stdout.readline()
-    run.stdout.close()
-    stderr = run.stderr.read()
-    assert run.wait(60) != 0
-    assert own_lines(stderr) == []
-    assert "standard output was closed" in stderr
 
 
 # ------------------------------------------------------------------------------------------------- resuming
