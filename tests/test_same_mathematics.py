@@ -254,24 +254,6 @@ def test_running_figures_are_float32_sums_under_bf16(device):
         torch.testing.assert_close(getattr(ours, name), getattr(exact, name), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("pieces", [[9], [1] * 9, [4, 1, 4]], ids=str)
-def test_lstm_keeps_its_state_between_calls(pieces, dtype, device):
-    torch.manual_seed(0)
-    ours = layers.StatefulLSTM(VECTOR_SIZE, HIDDEN_UNITS).to(device)
-    theirs = handout.StatefulLSTM(VECTOR_SIZE, HIDDEN_UNITS).to(device)
-    copy_weights(ours, theirs)
-
-    # the second sequence, of another batch size, shows that reset_state() forgets the first
-    for batch in (3, 2):
-        x = torch.randn(batch, sum(pieces), VECTOR_SIZE, device=device)
-        ours.reset_state()
-        theirs.reset_state()
-        outputs = torch.cat([ours(piece) for piece in x.split(pieces, dim=1)], dim=1)
-        assert_close(outputs, torch.stack([theirs(x[:, i]) for i in range(x.shape[1])], dim=1), "outputs")
-        assert_close(ours.h, theirs.h[None], "h")
-        assert_close(ours.c, theirs.c[None], "c")
-
-
 float64_only = pytest.mark.parametrize("dtype", [torch.float64], indirect=True, ids=["float64"])
 
 
@@ -335,9 +317,9 @@ def test_dropout_mask_is_locked_until_reset(p, device):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_layers_take_single_timesteps_as_the_handout_calls_them(training, dtype, device):
+def test_layers_take_a_sequence_in_pieces(training, dtype, device):
     torch.manual_seed(0)
-    whole, steps = (
+    whole, pieces = (
         nn.Sequential(
             layers.StatefulLSTM(VECTOR_SIZE, HIDDEN_UNITS),
             layers.TimestepBatchNorm(HIDDEN_UNITS),
@@ -347,15 +329,21 @@ def test_layers_take_single_timesteps_as_the_handout_calls_them(training, dtype,
         .train(training)
         for _ in range(2)
     )
-    steps.load_state_dict(whole.state_dict())
-    x = torch.randn(4, 6, VECTOR_SIZE, device=device)
-    expected = whole(x)
-    steps[2].mask = whole[2].mask
-    lstm1, bn_lstm1, dropout1 = steps
-    h = [dropout1(bn_lstm1(lstm1(x[:, i, :]))) for i in range(6)]  # the handout's lines
-    assert_close(torch.stack(h, dim=1), expected, "outputs")
-    for name in ("running_mean", "running_var", "num_batches_tracked"):
-        assert_close(getattr(bn_lstm1, name), getattr(whole[1], name), name)
+    pieces.load_state_dict(whole.state_dict())
+    lstm1, bn_lstm1, dropout1 = pieces
+    # the second sequence, of another batch size, shows that reset_state() forgets the first
+    for batch in (4, 3):
+        x = torch.randn(batch, 6, VECTOR_SIZE, device=device)
+        for layer in (whole[0], lstm1, whole[2], dropout1):
+            layer.reset_state()
+        expected = whole(x)
+        dropout1.mask = whole[2].mask
+        h = [pieces(x[:, :3])] + [
+            dropout1(bn_lstm1(lstm1(x[:, i, :])))[:, None] for i in (3, 4, 5)
+        ]  # the handout's line
+        assert_close(torch.cat(h, dim=1), expected, "outputs")
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            assert_close(getattr(bn_lstm1, name), getattr(whole[1], name), name)
 
 
 # --------------------------------------------------------------- the language model's test, and generation
