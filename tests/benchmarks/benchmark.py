@@ -291,7 +291,7 @@ def bow_rows_1a(setting):
     if importlib.util.find_spec("sklearn"):
         yield whole_job_row(setting)
     else:
-        note("scikit-learn is not installed (tests/requirements.txt): no row for 1a's whole job")
+        note("scikit-learn is not installed (pip install scikit-learn==1.9.1): no row for 1a's whole job")
 
 
 def bow_rows_1b(setting):
