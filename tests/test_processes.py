@@ -195,7 +195,7 @@ def test_a_signal_to_torchrun_ends_all_in_one_line(sample_data, tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as run:
         run.stdout.readline()
         run.send_signal(signal.SIGTERM)
-        _, stderr = run.communicate(timeout=60)
+        _, stderr = run.communicate(timeout=300)
     assert run.returncode != 0
     ours = stderr.partition("Traceback")[0].splitlines()
     (line,) = [line for line in ours if "torch/distributed/" not in line and not line.startswith("running ")]
@@ -261,7 +261,7 @@ def test_when_a_process_dies_the_others_end(together, sample_data, tmp_path, sig
     signal_at(signal.SIGKILL, 75, rank=2)
     begin = time.monotonic()
     _, stderr, statuses = together(3, *training("1a", sample_data, tmp_path, "--epochs", 100000))
-    assert time.monotonic() - begin < 60
+    assert time.monotonic() - begin < processes.WAITING.total_seconds()
     assert statuses == [1, 1, None]
     (message,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
     assert "another process of this run has ended" in message
@@ -304,11 +304,7 @@ def test_a_state_that_cannot_be_written(together, sample_data, tmp_path):
 # --------------------------------------------------------------------------------------------------- on GPUs
 
 
-def needs_gpus(number):
-    return pytest.mark.skipif(torch.cuda.device_count() < number, reason=f"fewer than {number} GPUs here")
-
-
-@needs_gpus(2)
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs here")
 @pytest.mark.parametrize("part", ["1a", "2a", "3a"])
 def test_two_gpus(part, together, sample_data, tmp_path):
     models = []
@@ -318,9 +314,3 @@ def test_two_gpus(part, together, sample_data, tmp_path):
         assert statuses == [0] * count, stderr
         models.append(tmp_path / f"{count}" / PARTS[part][2])
     assert close_weights(*models, tolerance=1e-2)  # CUDA adds in no fixed order
-
-
-@needs_gpus(1)
-def test_more_processes_than_gpus(told_once, sample_data, tmp_path):
-    count = torch.cuda.device_count() + 1
-    told_once(count, training("1a", sample_data, tmp_path, "--device", "cuda"), f"{count} processes", "GPUs")

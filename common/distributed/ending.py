@@ -107,5 +107,5 @@ def _end(message, status):
         # torchrun ends all processes when one has ended; the first, which mostly finds the same fault, is to print it
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: os._exit(status))
-        time.sleep(10)
+        time.sleep(30)
     os._exit(status)  # without waiting for other threads, which may wait for processes that are gone
