@@ -13,7 +13,7 @@ import warnings
 import pytest
 import torch
 import torch.nn as nn
-from conftest import ENVIRONMENT, PARTS, REPO, read_model, run_here, succeed, train, training
+from conftest import ENVIRONMENT, PARTS, REPO, read_model, run_here, run_script, succeed, train, training
 from test_resume import same_run, without_times
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -23,6 +23,29 @@ from common.distributed.device import choose_device
 from common.distributed.sharing import share_batches
 from common.models.layers import LockedDropout, TimestepBatchNorm
 from common.training.checkpoints import load_checkpoint
+
+# ------------------------------------------------------------------------------------ a process of the tests' own
+
+
+SCRIPT = """
+import os, signal, sys
+assert not {"common", "left behind"} & {*sys.modules}
+sys.modules["left behind"] = os
+print(sys.argv, sys.path[0], os.getcwd(), input())
+exec(sys.argv[1])
+"""
+ENDS = {"pass": 0, "sys.exit(3)": 3, "1 / 0": 1, "warnings.warn('')": 1, "signal.raise_signal(signal.SIGTERM)": -15}
+
+
+def test_a_forked_script_ends_as_a_started_one(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    for line, status in ENDS.items():
+        line = f"import warnings; sys.stdout.flush(); {line}"
+        done = run_script("script.py", line, cwd=tmp_path, stdin="ü\n")
+        assert done.returncode == status
+        assert done.stdout == f"{['script.py', line]} {tmp_path} {tmp_path} ü\n"
+        assert ("Traceback" in done.stderr) == (status == 1)
+
 
 # ------------------------------------------------------------------------------------------ several processes
 
