@@ -1,7 +1,9 @@
 """What the tests share: the sample, preprocessed once, models trained on it, and scripts run as a user runs them."""
 
 import contextlib
+import functools
 import io
+import json
 import math
 import os
 import runpy
@@ -9,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from unittest import mock
@@ -59,17 +62,53 @@ def write_stand_in(name, path):
     path.chmod(0o755)
 
 
-def run_script(script, *arguments, cwd=REPO, stdin=None):
-    """Runs `python SCRIPT` in the folder `cwd`; returns the finished process, its output as text."""
-    return subprocess.run(
-        [sys.executable, script, *map(str, arguments)],
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, **ENVIRONMENT, "PYTHONWARNINGS": "error"},
-    )
+# a Python that has imported what takes seconds, and forks itself for each script that a line of its input names
+SERVER = """
+import gc, json, os, runpy, signal, sys, warnings
+import nltk, torch, torch._dynamo  # the last is imported by the first optimizer
+
+gc.freeze()  # a child leaves alone what is there already
+while line := sys.stdin.readline():
+    sys.argv, folder, environment, files = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+else:
+    sys.exit()
+for number, name in enumerate(files):
+    os.dup2(os.open(name, os.O_RDONLY if number == 0 else os.O_WRONLY), number)
+sys.stdin = open(0, closefd=False)
+signal.alarm(300)  # the longest that a script may take
+os.chdir(folder)
+os.environ.clear()
+os.environ.update(environment)
+nltk.data.path[:] = filter(None, os.environ["NLTK_DATA"].split(os.pathsep))  # as when NLTK is imported
+sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
+warnings.simplefilter("error")
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@functools.cache
+def server():
+    """The process that runs SERVER; it ends when this one does."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", SERVER], stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+
+
+def run_script(script, *arguments, cwd=REPO, stdin=""):
+    """Runs `python SCRIPT` in the folder `cwd`, as a process forked from one that has imported PyTorch and nothing of
+    ours; returns the finished process, its output as text."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
+        for file, text in zip(files, (stdin, "", ""), strict=True):
+            file.write_text(text, encoding="utf-8")
+        command = [*map(str, (script, *arguments))]
+        request = command, str(cwd), {**os.environ, **ENVIRONMENT}, [*map(str, files)]
+        print(json.dumps(request), file=server().stdin, flush=True)
+        status = int(server().stdout.readline())
+        return subprocess.CompletedProcess(command, status, *(file.read_text(encoding="utf-8") for file in files[1:]))
 
 
 def run_here(script, *arguments, stdin=""):

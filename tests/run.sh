@@ -8,4 +8,4 @@ bash jobs/make_environment.sh tests/requirements.txt
 .venv/bin/ruff format --check .
 .venv/bin/ruff check .
 .venv/bin/shellcheck -x jobs/*.sh jobs/*.pbs tests/*.sh tests/stand_ins/module_init .ci/run
-.venv/bin/python -m pytest "$@"
+.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal "$@"

@@ -1,4 +1,4 @@
-"""Where a script runs, and how: the device, its precision, the threads, and the memory that is kept."""
+"""Where a script runs: the device, the precision of its matrix products, and the memory that is kept on the CPU."""
 
 import ctypes
 import functools
@@ -13,10 +13,10 @@ from common.errors import InputError
 
 
 def choose_device(name):
-    """The torch device for `--device` ("auto", "cuda" or "cpu"), which it names on standard error.
+    """The torch device for `--device` ("auto", "cuda" or "cpu"); its name is printed on standard error.
 
-    Where torchrun started several processes, they meet here, and each gets a GPU of its own. InputError for "cuda"
-    where there is none, and for more processes than GPUs.
+    If torchrun has started several processes, they meet here, and each gets a GPU of its own. InputError for "cuda"
+    without a GPU, and for more processes than GPUs.
     """
     device_type = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
     processes.meet(device_type)
@@ -30,22 +30,20 @@ def choose_device(name):
         print(f"running {several}on the CPU, {threads()}", file=sys.stderr)
         keep_freed_memory()
         return torch.device("cpu")
-    local_rank, local_count, no_of_gpus = 0, 1, torch.cuda.device_count()
-    if processes.count() > 1:
-        local_rank, local_count = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    no_of_gpus, local_count = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if local_count > no_of_gpus:
         raise InputError(
             f"{local_count} processes were started on a node with {no_of_gpus} GPUs, and each needs its own: give "
             f"torchrun --nproc_per_node={no_of_gpus}"
         )
-    device = torch.device("cuda", local_rank)
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     torch.cuda.set_device(device)
     print(f"running {several}on CUDA: {torch.cuda.get_device_name(device)}", file=sys.stderr)
     return device
 
 
 def threads():
-    """How many threads PyTorch has on the CPU, in words."""
+    """How many threads PyTorch uses on the CPU, in words."""
     number = torch.get_num_threads()
     return f"{number} thread{'s' if number > 1 else ''}"
 
@@ -53,8 +51,8 @@ def threads():
 def keep_freed_memory():
     """Makes the C library keep freed memory for the next tensors.
 
-    glibc's default is to give each large tensor back to the system when it is freed: then every step waits for the
-    system to make the same pages again, a fifth of the time of a training step.
+    By default, glibc gives the memory of each large tensor back to the system. Then every step waits for new pages,
+    a fifth of the time of a training step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # not glibc
@@ -67,10 +65,10 @@ def keep_freed_memory():
 def choose_precision(name, device):
     """Sets the precision of float32 matrix products for `--precision`, and returns the context for forward passes.
 
-    "fp32" keeps 24 bits; "tf32", on CUDA only, rounds the factors to 11; "bf16" rounds what layers take and give to 8,
-    but for LSTMs on CUDA, which are in "tf32" (`common.models.layers`). Weights and optimizer are float32 in each case.
-    None stands for "tf32" on CUDA and "fp32" elsewhere. InputError for "tf32" on the CPU, and for "bf16" on a CPU or a
-    GPU without it.
+    "fp32" keeps 24 bits; "tf32", on CUDA only, rounds the factors to 11; "bf16" rounds the inputs and outputs of layers
+    to 8, except for LSTMs on CUDA, which run in "tf32" (`common.models.layers`). Weights and optimizer are always
+    float32. None means "tf32" on CUDA and "fp32" elsewhere. InputError for "tf32" on the CPU, and for "bf16" on a CPU
+    or GPU without it.
     """
     if name == "tf32" and device.type == "cpu":
         raise InputError("--precision tf32 is for CUDA; on the CPU use fp32 or bf16")
@@ -90,7 +88,7 @@ def choose_precision(name, device):
 @functools.cache
 def cpu_has_bf16():
     """Whether PyTorch can run an LSTM in bf16 on this CPU."""
-    # no public function of PyTorch tells for LSTMs, and some CPUs multiply matrices in bf16 but have no LSTM in it
+    # no public function of PyTorch tells, and some CPUs have matrix products in bf16 but no LSTM
     with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         try:
             nn.LSTM(1, 1)(torch.zeros(1, 1, 1))
@@ -101,5 +99,5 @@ def cpu_has_bf16():
 
 def cpu_is_fast_in_bf16():
     """Whether this CPU has x86's instructions for bf16, with which PyTorch trains LSTMs faster."""
-    # with AVX-512 alone bf16 is imitated and takes longer than fp32; CPUs with AMX have these instructions too
+    # CPUs with AMX have them, too; with AVX-512 alone, bf16 is emulated and takes longer than fp32
     return torch.cpu._is_avx512_bf16_supported()

@@ -1,8 +1,8 @@
-"""The processes of one run: they meet, share each batch out, add up what each has found, agree, and end together.
+"""The processes of one run: they meet, share each batch out, and add up what each has found.
 
-A run's result does not depend on how many there are: what is drawn at random for a batch is drawn for all of it in each
-of them, which then keeps its own rows, and figures of a batch are added up over all of them. Only process 0 prints
-and writes. A script that was started alone is process 0 of 1, for which nothing here costs anything.
+The result of a run does not depend on how many there are. Random numbers for a batch are drawn for the whole batch in
+every process, which then keeps those of its own rows; figures of a batch are added up over all processes. Only process
+0 prints and writes. A script that was started alone is process 0 of 1, for which nothing here costs anything.
 """
 
 import atexit
@@ -19,7 +19,7 @@ from common.distributed.ending import is_one_of_several
 # how long processes wait for each other before one counts as lost; one that ends is noticed at once
 WAITING = timedelta(minutes=5)
 
-# the rows of the running training batch: how many it has, and the slice that is this process's own
+# the running training batch: how many rows it has, and the slice of them that is this process's own
 _batch = None
 
 
@@ -34,7 +34,7 @@ def count():
 
 
 def meet(device_type):
-    """Waits for the other processes that torchrun started, if it started several, with a device of "cuda" or "cpu"."""
+    """Waits for the other processes that torchrun has started, if any, for a device of "cuda" or "cpu"."""
     if is_one_of_several():
         dist.init_process_group("cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo", timeout=WAITING)
         atexit.register(dist.destroy_process_group)
@@ -45,7 +45,7 @@ def meet(device_type):
 
 @contextmanager
 def shared_batch(rows):
-    """Gives this process its own of the `rows` of a batch, (batch,), for which `draw_rows` draws in the block."""
+    """Gives this process its own part of `rows` (batch,), for which `draw_rows` draws within the block."""
     global _batch
     size = len(rows)
     own = slice(rank() * size // count(), (rank() + 1) * size // count())
@@ -57,31 +57,27 @@ def shared_batch(rows):
 
 
 def draw_rows(no_of_rows, draw):
-    """`draw(n)`, a tensor with n rows of random numbers: for all n rows of the running batch, of which this process's
-    own `no_of_rows` are returned, so that they are those that one process alone would draw for them."""
+    """Random numbers for this process's `no_of_rows` rows of the running batch: those that one process would draw.
+
+    `draw(n)` gives a tensor of n rows; it is called for the whole batch.
+    """
     if _batch is None:
         return draw(no_of_rows)
     size, own = _batch
     return draw(size)[own]
 
 
-def share_of_batch():
-    """This process's share of the running batch, a number up to 1."""
-    size, own = _batch
-    return (own.stop - own.start) / size
-
-
-def batch_size(no_of_rows):
-    """How many rows the running batch has in all processes, of which this one has `no_of_rows`."""
-    return no_of_rows if _batch is None else _batch[0]
+def batch_size():
+    """How many rows the running batch has in all processes."""
+    return _batch[0]
 
 
 def in_turns(batches):
-    """Those of the `batches` of a test that are this process's: they take turns."""
+    """This process's share of the `batches` of a test: the processes take turns."""
     return islice(batches, rank(), None, count())
 
 
-# ---- adding up and agreeing
+# ---- adding up
 
 
 def add_up(tensor):
@@ -90,7 +86,7 @@ def add_up(tensor):
 
 
 class _Sum(torch.autograd.Function):
-    # each process's result depends on each process's tensor, so its gradient is the sum of theirs
+    # each process's result depends on each process's tensor, so its gradient is the sum of their gradients
 
     @staticmethod
     def forward(ctx, tensor):

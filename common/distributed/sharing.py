@@ -1,6 +1,6 @@
-"""Makes a model compute with its rows of a shared batch what one process would with all of it.
+"""Makes a model compute with its rows of a shared batch what one process would compute with all of it.
 
-Batch norm takes the figures of the whole batch, dropout its own rows of the whole batch's mask, and the gradients are
+Batch norm takes the figures of the whole batch, dropout the own rows of the whole batch's mask, and the gradients are
 those of the whole batch's loss.
 """
 
@@ -15,11 +15,11 @@ from common.distributed import processes
 
 
 def share_batches(model):
-    """Makes `model`, whose `forward` gives (mean loss, …), train on batches that `processes.shared_batch` shares out.
+    """Makes `model`, whose `forward` gives (mean loss, logits), train on batches from `processes.shared_batch`.
 
-    Batch norm and dropout of PyTorch become those below (nn.SyncBatchNorm needs GPUs). A layer of our own has a method
-    for it, `normalise` of batch norm or `draw_mask` of dropout: another is put in its place. After `loss.backward()`
-    the gradients are those of the whole batch.
+    PyTorch's batch norm and dropout become those below (nn.SyncBatchNorm needs GPUs). In layers of our own, the method
+    `normalise` (batch norm) or `draw_mask` (dropout) is replaced. After `loss.backward()` the gradients are those of
+    the whole batch.
     """
     for layer in model.modules():
         if isinstance(layer, nn.Dropout):
@@ -35,17 +35,18 @@ def share_batches(model):
 
 
 def _weigh_loss(model, inputs, outputs):
-    """Of the batch's mean loss, the mean over a process's own rows counts by their share."""
-    loss = outputs[0]
+    """The mean loss of a process's own rows counts by their share of the batch."""
+    loss, logits = outputs
     if loss.requires_grad:
-        loss.register_hook(lambda gradient: gradient * processes.share_of_batch())
+        share = len(logits) / processes.batch_size()
+        loss.register_hook(lambda gradient: gradient * share)
 
 
 class GradientSums:
-    """Adds the gradients of `weights` up over all processes, each from the moment when the backward pass has made it.
+    """Adds up the gradients of `weights` over all processes, each as soon as the backward pass has made it.
 
-    One sum a tensor: DistributedDataParallel's buckets change after the first step, so that a resumed run would add in
-    another order. The backward pass ends when all sums are there.
+    Each tensor has a sum of its own: DistributedDataParallel's buckets change after the first step, so that a resumed
+    run would add in another order. The backward pass ends when all sums are there.
     """
 
     def __init__(self, weights):
@@ -66,8 +67,8 @@ class GradientSums:
 
 
 def normalise(x, weight, bias, eps):
-    """x (rows, channels) normalised by the whole batch's figures; these means and unbiased variances, (channels,)."""
-    batch_size = processes.batch_size(len(x))
+    """x (rows, channels) normalised by the whole batch's means and variances; those, unbiased, (channels,)."""
+    batch_size = processes.batch_size()
     mean = processes.add_up(x.sum(dim=0, dtype=weight.dtype)) / batch_size
     centred = x - mean
     variance = processes.add_up(centred.square().sum(dim=0)) / batch_size
@@ -76,7 +77,7 @@ def normalise(x, weight, bias, eps):
 
 
 def _draw_own_rows(draw, x):
-    """`draw`, of a layer's mask for x, for as many rows as the whole batch has; this process's own of them."""
+    """This process's own rows of the mask that a layer's `draw` makes for the whole batch, of which x is a part."""
     return processes.draw_rows(len(x), lambda n: draw(x[:1].expand(n, *x.shape[1:])))
 
 

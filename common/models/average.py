@@ -1,4 +1,4 @@
-"""Several sentiment models as one, whose verdict is the mean of theirs."""
+"""Several sentiment models as one, whose probability is the mean of theirs."""
 
 import math
 
@@ -9,13 +9,11 @@ import torch.nn.functional as F
 
 class AverageOfModels(nn.Module):
     """Recurrent sentiment models of one kind, forward and backward ones or of several seeds, whose probabilities are
-    averaged (Howard and Ruder 2018, "bidirectional language model").
+    averaged (Howard and Ruder 2018, "bidirectional language model"). For tests only.
 
-    It is used as one of them is, for tests alone. `features` are the models' side by side.
-
-    `forward`: token ids x (batch, time, models) int64, each model's in its own direction, labels t (batch,) float and
-    lengths (batch,) int64 as theirs -> (loss: scalar, the mean binary cross entropy of the mean probability; logits:
-    (batch,) float64, that probability's, above 0 for a positive review).
+    `forward`: token ids x (batch, time, models) int64, for each model in its own direction, labels t (batch,) float
+    and lengths (batch,) int64 -> (loss: scalar, the mean binary cross entropy of the mean probability; logits:
+    (batch,) float64, those of that probability, above 0 for a positive review).
     """
 
     def __init__(self, models):
@@ -23,23 +21,23 @@ class AverageOfModels(nn.Module):
         self.models = nn.ModuleList(models)
 
     def reset_state(self):
-        """Forgets the LSTM states of the sequences before."""
+        """Forgets the LSTM states of earlier sequences."""
         for model in self.models:
             model.reset_state()
 
     def features(self, x):
-        """What the layers make of x, (batch, time, features of all models)."""
+        """The models' features of x, side by side: (batch, time, features of all models)."""
         return torch.cat([model.features(ids) for model, ids in zip(self.models, x.unbind(dim=2), strict=True)], dim=2)
 
     def classify(self, h, t, lengths=None):
-        """What `forward` returns, of what `features` made of x."""
+        """What `forward` returns, from the `features` of x."""
         sizes = [model.embedding.embedding_dim for model in self.models]
         logits = [
             model.classify(own_h, t, lengths)[1]
             for model, own_h in zip(self.models, h.split(sizes, dim=2), strict=True)
         ]
         logits = torch.stack(logits).double()  # (models, batch)
-        # by their logarithms, which stay exact where a model is sure
+        # the logarithms stay exact where a model is sure
         log_positive = F.logsigmoid(logits).logsumexp(dim=0) - math.log(len(logits))
         log_negative = F.logsigmoid(-logits).logsumexp(dim=0) - math.log(len(logits))
         loss = -(t * log_positive + (1 - t) * log_negative).mean()

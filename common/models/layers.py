@@ -1,8 +1,8 @@
 """The recurrent layers of parts 2a to 3c.
 
-They run over whole sequences (batch, time, features). The handout walks a sequence one timestep at a time through all
-layers. No layer's output feeds back into an earlier one, so a layer can take the whole sequence before the next one
-starts: the same numbers, far less Python. Each layer also takes a single timestep (batch, features), as in the
+They run over whole sequences (batch, time, features). The handout takes a sequence one timestep at a time through all
+layers. No layer's output feeds back into an earlier one, so a layer can run over the whole sequence before the next one
+starts: the same numbers with far less Python. Each layer also takes a single timestep (batch, features), as in the
 handout's `lstm1(embed[:,i,:])`.
 """
 
@@ -14,14 +14,14 @@ import torch.nn.functional as F
 class StatefulLSTM(nn.Module):
     """An LSTM layer that keeps its hidden and cell state between calls (handout, part 2a).
 
-    A sequence may come in one call or in pieces, down to a single timestep: the state goes on from the call
-    before, until `reset_state()`.
+    A sequence may come in one call or in pieces, down to single timesteps: each call goes on from the state that the
+    last one left, until `reset_state()`.
 
-    In training, `weight_drop` is the share of its hidden-to-hidden weights that are dropped, all sequences of a batch
-    alike, from one `reset_state()` to the next (Merity et al. 2018, "weight-dropped LSTM").
+    In training, `weight_drop` is the share of the hidden-to-hidden weights that are dropped, the same ones for all
+    sequences of a batch, from one `reset_state()` to the next (Merity et al. 2018, "weight-dropped LSTM").
 
-    Under autocast on CUDA it computes in float32 all the same: there cuDNN would run it in float16, whose range is too
-    small for the gradients.
+    Under autocast on CUDA it still computes in float32: cuDNN would run it in float16, whose range is too small for the
+    gradients.
 
     `forward`: x (batch, time, in_size) float -> (batch, time, out_size). `h` and `c` are (1, batch, out_size).
     """
@@ -54,7 +54,7 @@ class StatefulLSTM(nn.Module):
         return outputs
 
     def run_with_dropped_weights(self, x, state):
-        """What `self.lstm` gives, outputs, h and c, of other hidden-to-hidden weights than its own."""
+        """Runs `self.lstm` with some of its hidden-to-hidden weights dropped; returns outputs, h and c."""
         weight_ih, weight_hh, bias_ih, bias_hh = self.lstm.all_weights[0]
         if self.dropped_weight is None:
             self.dropped_weight = F.dropout(weight_hh, self.weight_drop)
@@ -62,15 +62,15 @@ class StatefulLSTM(nn.Module):
         if state is None:
             zeros = x.new_zeros(1, len(x), self.lstm.hidden_size)
             state = zeros, zeros
-        # nn.LSTM's own call: biases, one layer, no dropout between layers, training, one direction, batch first
+        # as nn.LSTM calls it: biases, one layer, no dropout between layers, training, one direction, batch first
         return torch.lstm(x, state, weights, True, 1, 0.0, True, False, True)
 
 
 class TimestepBatchNorm(nn.BatchNorm1d):
     """Batch norm of a sequence, each timestep by itself (handout, part 2a: `bn_lstm1` called at every step).
 
-    In training each timestep is normalised by the mean and variance of its own column of the batch, and the
-    running figures move once per timestep, in order; in evaluation they are applied to all timesteps alike.
+    In training, each timestep is normalised by the mean and variance of its own column of the batch, and the running
+    figures move once per timestep, in order; in evaluation, all timesteps are normalised by the running figures.
     Weights and buffers are those of `nn.BatchNorm1d`.
 
     `forward`: x (batch, time, features) float -> the same shape.
@@ -97,12 +97,12 @@ class TimestepBatchNorm(nn.BatchNorm1d):
 
     @torch.no_grad()
     def update_running_figures(self, mean, variance):
-        """Does `running = (1 - m) * running + m * figure` for each row of (time, features) in turn, at once."""
+        """`running = (1 - m) * running + m * figure` for each row of (time, features) in turn, computed at once."""
         time = len(mean)
         ages = torch.arange(time - 1, -1, -1, device=mean.device, dtype=mean.dtype)
         shares = (self.momentum * (1 - self.momentum) ** ages)[:, None]
         kept = (1 - self.momentum) ** time
-        # sums, for autocast and TF32 round what goes into a matrix product
+        # not matrix products, whose factors autocast and TF32 would round
         self.running_mean.mul_(kept).add_((shares * mean).sum(dim=0))
         self.running_var.mul_(kept).add_((shares * variance).sum(dim=0))
         self.num_batches_tracked += time
@@ -111,7 +111,7 @@ class TimestepBatchNorm(nn.BatchNorm1d):
 class LockedDropout(nn.Module):
     """Dropout with one mask for a whole sequence (handout, part 2a; Gal and Ghahramani 2016).
 
-    The mask, (batch, 1, features), is drawn at the first call after `reset_state()` and kept till the next one.
+    The mask, (batch, 1, features), is drawn in the first call after `reset_state()` and kept until the next reset.
     In evaluation the input passes unchanged.
 
     `forward`: x (batch, time, features) float -> the same shape.
@@ -136,16 +136,16 @@ class LockedDropout(nn.Module):
         return x * self.mask
 
     def draw_mask(self, x):
-        """A mask for x (batch, time, features): 0 for what is dropped, 1 / (1 - p) for what is kept."""
+        """A mask for x (batch, time, features): 0 where it drops, 1 / (1 - p) where it keeps."""
         batch, _, features = x.shape
         return x.new_empty(batch, 1, features).bernoulli_(1 - self.p) / (1 - self.p)
 
 
 def pool_over_time(h, pool, lengths=None):
-    """(batch, time, features) -> (batch, pooled): the maximum over time, for a `pool` of "max", or the mean, or for
-    "concat" the last timestep, the maximum and the mean side by side (Howard and Ruder 2018, "concat pooling").
+    """(batch, time, features) -> (batch, pooled): for a `pool` of "max" or "mean" the maximum or mean over time, for
+    "concat" the last timestep, maximum and mean side by side (Howard and Ruder 2018, "concat pooling").
 
-    With `lengths` (batch,) int64, only the first so many timesteps of each review count, and its padding does not.
+    `lengths` (batch,) int64 tells how many timesteps of each review count; the rest is padding.
     """
     if pool == "concat":
         last = h[:, -1] if lengths is None else h[torch.arange(len(h), device=h.device), lengths - 1]
@@ -159,5 +159,5 @@ def pool_over_time(h, pool, lengths=None):
 
 
 def pooled_features(no_of_features, pool):
-    """How many features `pool_over_time` makes of so many."""
+    """How many features `pool_over_time` returns for so many."""
     return 3 * no_of_features if pool == "concat" else no_of_features

@@ -1,4 +1,4 @@
-"""The language model's loss: PyTorch's cross entropy, with less memory kept for its backward pass."""
+"""The language model's loss: PyTorch's cross entropy with less memory for its backward pass."""
 
 import torch
 import torch.nn as nn
@@ -10,7 +10,7 @@ class LeanCrossEntropyLoss(nn.Module):
     """`nn.CrossEntropyLoss()` whose backward pass needs one tensor of the logits' size, not two (handout, part 3a).
 
     PyTorch's own keeps the logarithms of the probabilities beside the logits, and makes its gradient in two tensors.
-    Here only the logits are kept, and the gradient, softmax less one at the target, is made in one.
+    Here only the logits are kept, and the gradient, softmax minus one at the target, is made in one.
 
     `forward`: logits (n, classes) float and targets (n,) int64 -> scalar, the mean, float32 under autocast.
     """
@@ -29,7 +29,7 @@ class _LeanCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad_loss):
         logits, targets = ctx.saved_tensors
-        # the loss's own type: under autocast the logits are coarser
+        # in the type of the loss: under autocast the logits are coarser
         gradient = torch.softmax(logits, dim=1, dtype=grad_loss.dtype)
         gradient.scatter_add_(1, targets[:, None], gradient.new_full((len(targets), 1), -1))
         return gradient.mul_(grad_loss / len(targets)), None

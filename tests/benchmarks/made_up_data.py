@@ -1,10 +1,8 @@
 """Preprocessed files of random ids, of IMDB's size: what the benchmarks run on where the real data is not at hand."""
 
-import contextlib
-
 import numpy as np
 
-from common.files import npy_bytes
+from common.files import new_file
 from preprocess_data import Tokens, write_tokens
 
 GLOVE_DIMENSIONS = 300
@@ -29,18 +27,17 @@ def make_data(folder, glove):
         if glove:
             files.append((f"imdb_{split}_glove.txt", np.where(ids > 100_000, 0, ids)))
         for name, tokens in files:
-            with contextlib.ExitStack() as stack:
-                write_tokens(stack, folder / name, Tokens(tokens, lengths))
+            write_tokens(new_file, folder / name, Tokens(tokens, lengths))
         labels = np.arange(no_of_reviews) % 2
         labels[25_000:] = -1
-        (folder / f"imdb_{split}_labels.npy").write_bytes(npy_bytes(labels.astype(np.int8)))
+        np.save(folder / f"imdb_{split}_labels.npy", labels.astype(np.int8))
     words = np.array([f"word{i}" for i in range(no_of_words)])
-    (folder / "imdb_dictionary.npy").write_bytes(npy_bytes(words))
+    np.save(folder / "imdb_dictionary.npy", words)
     if glove:
-        (folder / "glove_dictionary.npy").write_bytes(npy_bytes(words[:100_000]))
+        np.save(folder / "glove_dictionary.npy", words[:100_000])
         vectors = rng.normal(size=(100_001, GLOVE_DIMENSIONS)).astype(np.float32)
         vectors[0] = 0
-        (folder / "glove_embeddings.npy").write_bytes(npy_bytes(vectors))
+        np.save(folder / "glove_embeddings.npy", vectors)
     return folder
 
 

@@ -21,8 +21,7 @@ SECONDS_A_TURN = 0.5
 class Row(NamedTuple):
     """Two ways to the same result, functions without arguments, and one that ends the run where the results differ.
 
-    `tokens` is what a call works on; `flops` and `bytes` are what ours cannot avoid: the operations of the matrix
-    products, and each large tensor that it needs written once and read once.
+    `tokens` is what a call works on, `flops` the operations of the matrix products that ours cannot avoid.
     """
 
     name: str
@@ -30,24 +29,15 @@ class Row(NamedTuple):
     ours: Callable
     tokens: int
     flops: float = 0.0
-    bytes: float = 0.0
     check: Callable | None = None
 
 
-class Machine(NamedTuple):
-    """What the device does a second: operations of a large matrix product, bytes of a large copy."""
-
-    flops: float
-    bytes: float
-
-
 class Timing(NamedTuple):
-    """The median seconds of both sides, the ratio of each pair, and the most bytes that ours held on a GPU (0: CPU)."""
+    """The median seconds of both sides, and the ratio of each pair."""
 
     theirs: float
     ours: float
     ratios: list
-    peak_memory: int
 
 
 def seconds_of(call, device, times=1):
@@ -81,7 +71,7 @@ class Side:
         self._ask("check")
 
     def time(self, times=1):
-        """(seconds, the most bytes held on a GPU or 0) of a call, of so many in a row."""
+        """The seconds of a call, the mean of so many in a row."""
         return self._ask(times)
 
     def _ask(self, request):
@@ -107,56 +97,39 @@ def _serve(connection, name, rows, setting):
                     connection.send(row.check and row.check())
                 else:
                     choose_precision(setting.precision, device)
-                    connection.send(_seconds_and_memory(getattr(row, name), device, times=request))
+                    connection.send(seconds_of(getattr(row, name), device, times=request))
         connection.send(None)
-
-
-def _seconds_and_memory(call, device, times):
-    if device.type != "cuda":
-        return seconds_of(call, device, times), 0
-    torch.cuda.reset_peak_memory_stats()
-    return seconds_of(call, device, times), torch.cuda.max_memory_allocated()
 
 
 def time_row(theirs, ours):
     """The `Timing` of a row on two `Side`s: they warm up, then take turns, so that a slow moment slows both."""
     their_times, our_times = (_calls_a_turn(side) for side in (theirs, ours))
-    their_seconds, our_seconds, peaks = [], [], []
+    pairs = []
     end = time.perf_counter() + SECONDS_A_ROW
-    while len(peaks) < 3 or time.perf_counter() < end:
-        their_seconds.append(theirs.time(their_times)[0])
-        seconds, peak = ours.time(our_times)
-        our_seconds.append(seconds)
-        peaks.append(peak)
-    ratios = [a / b for a, b in zip(their_seconds, our_seconds, strict=True)]
-    return Timing(statistics.median(their_seconds), statistics.median(our_seconds), ratios, max(peaks))
+    while len(pairs) < 3 or time.perf_counter() < end:
+        pairs.append((theirs.time(their_times), ours.time(our_times)))
+    return Timing(*map(statistics.median, zip(*pairs, strict=True)), [one / other for one, other in pairs])
 
 
 def _calls_a_turn(side):
     side.time()  # the first call sets up what later ones find
-    return max(1, round(SECONDS_A_TURN / side.time()[0]))
+    return max(1, round(SECONDS_A_TURN / side.time()))
 
 
-def measure_machine(device, precision):
-    """The `Machine` that `device` is, with matrix products in `precision`, measured in a process of its own: it leaves
-    the device's memory to the rows."""
+def measure_matrix_rate(device, precision):
+    """The operations a second of a large matrix product, measured in a process of its own: it leaves the device's
+    memory to the rows."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (device, precision))
+        return pool.apply(_matrix_rate, (device, precision))
 
 
-def _measure(device, precision):
-    if device.type == "cpu":
-        keep_freed_memory()
+def _matrix_rate(device, precision):
     choose_precision(precision, device)
     size = 8192 if device.type == "cuda" else 2048
     # bf16 by itself: autocast would make it of float32 in each call, which layers do with their weights once a step
-    factors = torch.randn(2, size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
-    a, b = factors
-    source = torch.zeros(2**28 if device.type == "cuda" else 2**26, device=device)
-    target = torch.empty_like(source)
-    product = min(seconds_of(lambda: a @ b, device) for _ in range(6))
-    copy = min(seconds_of(lambda: target.copy_(source), device) for _ in range(6))
-    return Machine(2 * size**3 / product, 2 * source.numel() * 4 / copy)
+    a, b = torch.randn(2, size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    product = torch.empty_like(a)
+    return 2 * size**3 / min(seconds_of(lambda: torch.mm(a, b, out=product), device) for _ in range(6))
 
 
 def _synchronize(device):
