@@ -1,6 +1,7 @@
 """The command-line options that the scripts share."""
 
 import argparse
+import functools
 import math
 import re
 from pathlib import Path
@@ -22,6 +23,11 @@ class OptionParser(argparse.ArgumentParser):
 
     def __init__(self, description):
         super().__init__(description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
+
+    @functools.cached_property
+    def inputs(self):
+        """Options that say what a model is given: one of them at a time."""
+        return self.add_mutually_exclusive_group()  # not before it is needed: argparse's help fails on an empty group
 
     def error(self, message):
         if "expected one argument" in message and "--review" in message:
@@ -167,8 +173,6 @@ def evaluation_options(description, *, model, several_models=False):
     )
     group.add_argument("--trial", type=trial_name, default="default", metavar="NAME", help="of the part's trials/NAME")
     parser.model, parser.several_models = model, several_models
-    # what the model is given: one of them at a time
-    parser.inputs = parser.add_mutually_exclusive_group()
     return parser
 
 
