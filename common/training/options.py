@@ -51,6 +51,7 @@ def _checked(convert, is_good, complaint):
 
 
 # the types of options
+whole_number = _checked(int, lambda number: True, "is not a whole number")
 positive_int = _checked(int, lambda number: 1 <= number < 2**31, "is not a whole number from 1 to 2**31 - 1")
 seed_number = _checked(int, lambda number: 0 <= number < 2**63, "is not a whole number from 0 to 2**63 - 1")
 positive_float = _checked(float, lambda number: 0 < number < math.inf, "is not a number above 0")
@@ -128,7 +129,7 @@ def add_precision_option(parser):
 
 def add_bag_of_words_options(parser):
     """`--hidden-layers` and `--precise-batch-norm` of parts 1a and 1b."""
-    parser.add_argument("--hidden-layers", type=int, choices=[1, 2, 3], default=1, help="hidden layers")
+    parser.add_argument("--hidden-layers", type=whole_number, choices=[1, 2, 3], default=1, help="hidden layers")
     precise = "before each test, measure batch norm's running figures on all training reviews"
     parser.add_argument("--precise-batch-norm", action="store_true", help=precise)
 
@@ -139,7 +140,7 @@ def add_sequence_options(parser, *, train_length, test_length, test_every, layer
     add("--train-length", type=positive_int, default=train_length, metavar="N", help="tokens of a training crop")
     add("--test-length", type=positive_int, default=test_length, metavar="N", help="tokens of a test crop")
     add("--test-every", type=positive_int, default=test_every, metavar="N", help="test after every N epochs")
-    add("--layers", type=int, choices=[1, 2, 3], default=layers, help="LSTM layers")
+    add("--layers", type=whole_number, choices=[1, 2, 3], default=layers, help="LSTM layers")
 
 
 def add_pool_option(parser):
