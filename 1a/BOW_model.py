@@ -24,7 +24,7 @@ class BOW_model(nn.Module):
 
         for i in HIDDEN_LAYERS[:no_of_hidden_layers]:  # fc_hidden, bn_hidden, dropout, fc_hidden2, …
             fc_hidden = nn.Linear(no_of_hidden_units, no_of_hidden_units)
-            # batch norm takes this bias away again: its gradient is mere rounding, of which Adam would make whole steps
+            # batch norm subtracts this bias again: its gradient is mere rounding, which Adam would make whole steps of
             fc_hidden.bias.requires_grad_(False)
             self.add_module(f"fc_hidden{i}", fc_hidden)
             self.add_module(f"bn_hidden{i}", nn.BatchNorm1d(no_of_hidden_units))

@@ -15,19 +15,17 @@ from common.data.reviews import Vocabulary, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.training.checkpoints import load_model
-from common.training.evaluation import test_pass
+from common.training.evaluation import evaluate_batches
 from common.training.metrics import figures_line
-from common.training.mistakes import print_mistakes
-from common.training.options import add_review_option, add_reviews_option, parse_testing_options, testing_options
-from common.training.prediction import own_review, own_reviews, print_verdicts, probability_positive, verdict
+from common.training.options import add_sentiment_options, evaluation_options, parse_evaluation_options
+from common.training.prediction import answer, probability_positive
 
 
 def parse_options(arguments=None):
     """The options of the command line, or of a list of `arguments`."""
-    parser = testing_options(__doc__, model=Path(__file__).resolve().parent / "BOW.model")
-    add_review_option(parser)
-    add_reviews_option(parser)
-    return parse_testing_options(parser, arguments)
+    parser = evaluation_options(__doc__, model=Path(__file__).resolve().parent / "BOW.model")
+    add_sentiment_options(parser)
+    return parse_evaluation_options(parser, arguments)
 
 
 def main():
@@ -39,32 +37,19 @@ def main():
     model.to(device)
     vocabulary = Vocabulary.of_model(options.data, words)
 
-    if options.review is not None:
-        review = own_review(options.review, options.data, vocabulary, device)
-        with autocast:
-            print(verdict(model, bags_of(review)))
-        return
-
     def probabilities_of(reviews):
-        """The probability that each of the `reviews`, to its end, is positive."""
-        with autocast:
-            return probability_positive(model, bags_of(reviews))
+        """The probability that each of the `reviews` is positive, a list."""
+        return probability_positive(model, bags_of(reviews))
 
-    if options.reviews is not None:
-        names, texts, reviews = own_reviews(options.reviews, options.data, vocabulary, device)
-        print_verdicts(names, texts, reviews, probabilities_of)
-        return
-
-    test = load_reviews(options.data, "test", vocabulary, device)
-    if options.mistakes is not None:
-        print_mistakes(probabilities_of(test), test.labels, options.data, options.mistakes)
-        return
-
-    test_bags = bags_of(test)
-    rows_of_batches = batches_in_order(test, options.batch_size)
-    batches = ((test_bags.take(rows), test.labels[rows]) for rows in rows_of_batches)
     with autocast:
-        print(figures_line(test_pass(model, batches)))
+        if answer(options, vocabulary, device, probabilities_of):  # --review, --reviews or --mistakes
+            return
+
+        test = load_reviews(options.data, "test", vocabulary, device)
+        test_bags = bags_of(test)
+        rows_of_batches = batches_in_order(test, options.batch_size)
+        batches = ((test_bags.take(rows), test.labels[rows]) for rows in rows_of_batches)
+        print(figures_line(evaluate_batches(model, batches)))
 
 
 if __name__ == "__main__":

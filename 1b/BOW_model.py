@@ -19,7 +19,7 @@ class BOW_model(nn.Module):
 
         for i in range(1, no_of_hidden_layers + 1):  # fc_hidden1, bn_hidden1, dropout1, fc_hidden2, …
             fc_hidden = nn.Linear(in_size if i == 1 else no_of_hidden_units, no_of_hidden_units)
-            # batch norm takes this bias away again: its gradient is mere rounding, of which Adam would make whole steps
+            # batch norm subtracts this bias again: its gradient is mere rounding, which Adam would make whole steps of
             fc_hidden.bias.requires_grad_(False)
             self.add_module(f"fc_hidden{i}", fc_hidden)
             self.add_module(f"bn_hidden{i}", nn.BatchNorm1d(no_of_hidden_units))

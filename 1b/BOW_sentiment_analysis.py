@@ -15,7 +15,7 @@ from common.data.batches import batches_in_order, mean_embeddings
 from common.data.reviews import Vocabulary, hold_out, load_glove_embeddings, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
-from common.training.evaluation import test_pass
+from common.training.evaluation import evaluate_batches
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
 from common.training.options import add_bag_of_words_options, parse_training_options, training_options
@@ -57,7 +57,7 @@ def main():
         rows_of_batches = batches_in_order(reviews, options.batch_size)
         batches = ((x[rows], reviews.labels[rows]) for rows in rows_of_batches)
         with autocast:
-            return test_pass(model, batches)
+            return evaluate_batches(model, batches)
 
     with Training(
         options, "BOW.model", model, optimizer, scheduler, train, vocabulary, device, vectors=embeddings

@@ -15,7 +15,7 @@ from common.data.batches import crop_batches, random_crops
 from common.data.reviews import Vocabulary, hold_out, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
-from common.training.evaluation import test_pass
+from common.training.evaluation import evaluate_batches
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
 from common.training.options import add_pool_option, add_sequence_options, parse_training_options, training_options
@@ -55,7 +55,7 @@ def main():
         """Accuracy, loss and seconds of the model on random crops of `reviews`."""
         batches = crop_batches(reviews, options.test_length, options.batch_size, options.seed)
         with autocast:
-            return test_pass(model, batches)
+            return evaluate_batches(model, batches)
 
     with Training(options, "rnn.model", model, optimizer, scheduler, train, vocabulary, device) as training:
         for _ in training.epochs():

@@ -11,7 +11,7 @@ class RNN_model(nn.Module):
     `in_size` is the dimension of the GloVe vectors. `pool` is "max", "mean" or "concat".
 
     `forward`: GloVe vectors x (batch, time, in_size) float and labels t (batch,) float of 0 and 1; with
-    `lengths` (batch,) int64 the padding behind them does not count, by default it does, as in the handout
+    `lengths` (batch,) int64 the padding after them does not count, by default it does, as in the handout
     -> (loss: scalar, the mean binary cross entropy; logits: (batch,), above 0 for a positive review).
     """
 

@@ -10,39 +10,21 @@ import_from(Path(__file__).resolve().parent)
 
 from RNN_model import RNN_model
 
-from common.data.batches import whole_batches
 from common.data.reviews import Vocabulary, load_glove_embeddings, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.training.checkpoints import load_model
-from common.training.evaluation import test_pass, test_passes
+from common.training.evaluation import evaluate_lengths
 from common.training.metrics import figures_line
-from common.training.mistakes import print_mistakes
-from common.training.options import (
-    add_review_option,
-    add_reviews_option,
-    add_whole_option,
-    parse_testing_options,
-    testing_options,
-)
-from common.training.prediction import (
-    influential_words,
-    own_review,
-    own_reviews,
-    print_verdicts,
-    probabilities_of_whole,
-    verdict,
-)
+from common.training.options import add_sentiment_options, evaluation_options, parse_evaluation_options
+from common.training.prediction import answer, probabilities_of_whole
 
 
 def parse_options(arguments=None):
     """The options of the command line, or of a list of `arguments`."""
-    model_file = Path(__file__).resolve().parent / "rnn.model"
-    parser = testing_options(__doc__, model=model_file, lengths=list(range(50, 501, 50)))
-    add_review_option(parser)
-    add_reviews_option(parser)
-    add_whole_option(parser)
-    return parse_testing_options(parser, arguments)
+    parser = evaluation_options(__doc__, model=Path(__file__).resolve().parent / "rnn.model")
+    add_sentiment_options(parser, recurrent=True)
+    return parse_evaluation_options(parser, arguments)
 
 
 def main():
@@ -55,41 +37,20 @@ def main():
     vocabulary = Vocabulary.of_model(options.data, words, glove=True)
     embeddings = load_glove_embeddings(options.data, vocabulary.size, device, model.lstm1.lstm.input_size)
 
-    if options.review is not None:
-        review = own_review(options.review, options.data, vocabulary, device)
-        ids = review.ids.long()
-        with autocast:
-            print(verdict(model, embeddings[ids[None]]), flush=True)
-            for word, change in influential_words(model, ids, vocabulary, lambda ids: embeddings[ids]):
-                print(f"{change:+.4f} {word}")
-        return
+    def vectors_of(ids):
+        """The GloVe vectors, (batch, time, in_size), of ids (batch, time)."""
+        return embeddings[ids]
 
     def probabilities_of(reviews):
-        """The probability that each of the `reviews`, to its end, is positive."""
-        with autocast:
-            return probabilities_of_whole(model, reviews, options.batch_size, lambda ids: embeddings[ids])
+        """The probability that each of the `reviews`, to its end, is positive, a list."""
+        return probabilities_of_whole(model, reviews, options.batch_size, vectors_of)
 
-    if options.reviews is not None:
-        names, texts, reviews = own_reviews(options.reviews, options.data, vocabulary, device)
-        print_verdicts(names, texts, reviews, probabilities_of)
-        return
-
-    test = load_reviews(options.data, "test", vocabulary, device)
-    if options.mistakes is not None:
-        print_mistakes(probabilities_of(test), test.labels, options.data, options.mistakes)
-        return
-
-    if options.whole:
-        batches = ((embeddings[x], t, lengths) for x, t, lengths in whole_batches(test, options.batch_size))
-        with autocast:
-            print("whole", figures_line(test_pass(model, batches)))
-        return
-
-    passes = test_passes(
-        model, test, options.lengths, options.batch_size, options.seed, input_of=lambda ids: embeddings[ids]
-    )
     with autocast:
-        for sequence_length, figures in passes:
+        if answer(options, vocabulary, device, probabilities_of, with_words=True):  # --review, --reviews or --mistakes
+            return
+
+        test = load_reviews(options.data, "test", vocabulary, device)
+        for sequence_length, figures in evaluate_lengths(model, test, options, vectors_of):
             print(sequence_length, figures_line(figures), flush=True)
 
 

@@ -15,18 +15,23 @@ from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.errors import InputError
 from common.training.checkpoints import load_model
-from common.training.evaluation import language_test_pass, language_test_passes
+from common.training.evaluation import evaluate_language_batches, evaluate_language_lengths
 from common.training.metrics import figures_line
-from common.training.options import add_review_option, parse_testing_options, testing_options
+from common.training.options import (
+    add_lengths_option,
+    add_review_option,
+    evaluation_options,
+    parse_evaluation_options,
+)
 from common.training.prediction import own_review
 
 
 def parse_options(arguments=None):
     """The options of the command line, or of a list of `arguments`."""
-    model_file = Path(__file__).resolve().parent / "language.model"
-    parser = testing_options(__doc__, model=model_file, lengths=list(range(50, 501, 50)))
+    parser = evaluation_options(__doc__, model=Path(__file__).resolve().parent / "language.model")
+    add_lengths_option(parser)
     add_review_option(parser)
-    options = parse_testing_options(parser, arguments)
+    options = parse_evaluation_options(parser, arguments)
     if min(options.lengths) < 2:
         raise InputError("--lengths: a language model needs crops of 2 tokens or more")
     return options
@@ -41,19 +46,17 @@ def main():
     model.to(device)
     vocabulary = Vocabulary.of_model(options.data, words)
 
-    if options.review is not None:
-        review = own_review(options.review, options.data, vocabulary, device)
-        if len(review.ids) < 2:
-            raise InputError("--review: a language model needs 2 words or more")
-        with autocast:
-            figures = language_test_pass(model, [(review.ids[None].long(), review.labels)])
-        print(figures_line(figures, perplexity=True))
-        return
-
-    test = load_reviews(options.data, "test", vocabulary, device)
-    passes = language_test_passes(model, test, options.lengths, options.batch_size, options.seed)
     with autocast:
-        for sequence_length, figures in passes:
+        if options.review is not None:
+            review = own_review(options.review, options.data, vocabulary, device)
+            if len(review.ids) < 2:
+                raise InputError("--review: a language model needs 2 words or more")
+            figures = evaluate_language_batches(model, [(review.ids[None].long(), review.labels)])
+            print(figures_line(figures, perplexity=True))
+            return
+
+        test = load_reviews(options.data, "test", vocabulary, device)
+        for sequence_length, figures in evaluate_language_lengths(model, test, options):
             print(sequence_length, figures_line(figures, perplexity=True), flush=True)
 
 

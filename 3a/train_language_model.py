@@ -17,7 +17,7 @@ from common.data.reviews import Vocabulary, hold_out, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.errors import InputError
-from common.training.evaluation import language_test_pass
+from common.training.evaluation import evaluate_language_batches
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.options import (
     add_sequence_options,
@@ -69,7 +69,7 @@ def main():
         """Share of words predicted, loss and seconds of the model on random crops of `reviews`."""
         batches = crop_batches(reviews, options.test_length, options.batch_size, options.seed)
         with autocast:
-            return language_test_pass(model, batches)
+            return evaluate_language_batches(model, batches)
 
     with Training(options, "language.model", model, optimizer, scheduler, train, vocabulary, device) as training:
         for _ in training.epochs():

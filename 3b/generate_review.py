@@ -20,8 +20,8 @@ from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.errors import InputError
 from common.training.checkpoints import load_model
-from common.training.options import parse_testing_options, positive_float, positive_int, testing_options
-from common.training.prediction import own_tokens, verdict
+from common.training.options import evaluation_options, parse_evaluation_options, positive_float, positive_int
+from common.training.prediction import own_tokens, probability_positive, verdict
 
 
 def sample_words(logits, temperature, generator):
@@ -64,22 +64,16 @@ def generate(model, primes, length, temperature, generator):
 
 def parse_options(arguments=None):
     """The options of the command line, or of a list of `arguments`."""
-    parser = testing_options(__doc__, model=REPOSITORY / "3a" / "language.model")
+    parser = evaluation_options(__doc__, model=REPOSITORY / "3a" / "language.model")
     add = parser.add_argument
     add("--prime", action="append", metavar="TEXT", help="how a review begins; repeatable (default: a, i)")
-    add(
-        "--temperature",
-        type=positive_float,
-        nargs="+",
-        default=[1.0],
-        metavar="X",
-        help="below 1: surer words, above: wilder; several: a group of reviews for each",
-    )
+    temperatures = "below 1: surer words, above: wilder; several: a group of reviews for each"
+    add("--temperature", type=positive_float, nargs="+", default=[1.0], metavar="X", help=temperatures)
     add("--length", type=positive_int, default=150, metavar="N", help="words to add to the prime")
     add("--count", type=positive_int, default=1, metavar="N", help="reviews of each prime")
     add("--raw", action="store_true", help="print the tokens as the model sees them, with spaces between")
     add("--score", type=Path, metavar="FILE", help="a model of part 3c, whose verdict comes before each review")
-    return parse_testing_options(parser, arguments)
+    return parse_evaluation_options(parser, arguments)
 
 
 def main():
@@ -95,10 +89,7 @@ def main():
 
     if options.score is not None:
         import_from(REPOSITORY / "3c")
-        try:
-            from RNN_model import RNN_model
-        except ImportError:
-            raise InputError("--score: there is no 3c/RNN_model.py, which the models of part 3c need") from None
+        from RNN_model import RNN_model
 
         sentiment_model, words = load_model(options.score, "3c", RNN_model, "RNN_sentiment_analysis.py")
         sentiment_model.to(device)
@@ -127,7 +118,8 @@ def main():
                     line = " ".join(tokens) if options.raw else detokenize(tokens)
                     if options.score is not None:
                         scored = sentiment_vocabulary.reviews_of([tokens], device)
-                        line = f"{verdict(sentiment_model, scored.ids[None].long())}  {line}"
+                        (probability,) = probability_positive(sentiment_model, scored.ids[None].long())
+                        line = f"{verdict(probability)}  {line}"
                     print(line, flush=True)
 
 

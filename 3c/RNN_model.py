@@ -13,7 +13,7 @@ class RNN_model(nn.Module):
     `StatefulLSTM`.
 
     `forward`: token ids x (batch, time) int64 and labels t (batch,) float of 0 and 1; with
-    `lengths` (batch,) int64 the padding behind them does not count, by default it does, as in the handout
+    `lengths` (batch,) int64 the padding after them does not count, by default it does, as in the handout
     -> (loss: scalar, the mean binary cross entropy; logits: (batch,), above 0 for a positive review).
     """
 

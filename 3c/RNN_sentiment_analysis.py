@@ -19,7 +19,7 @@ from common.distributed.ending import run_script
 from common.errors import InputError
 from common.files import REPOSITORY
 from common.training.checkpoints import load_model_file
-from common.training.evaluation import test_pass
+from common.training.evaluation import evaluate_batches
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
 from common.training.options import (
@@ -78,20 +78,12 @@ def parse_options(arguments=None):
     add_sequence_options(parser, train_length=100, test_length=200, test_every=3, layers=3)
     add_pool_option(parser)
     add_weight_drop_option(parser)
-    parser.add_argument("--language-model", type=Path, default=LANGUAGE_MODEL, metavar="FILE", help="made by part 3a")
-    parser.add_argument("--from-scratch", action="store_true", help="start from random weights instead")
-    parser.add_argument(
-        "--fine-tune",
-        choices=["last", "all", "by-layer"],
-        default="last",
-        help="last: the last LSTM layer and the output layer; by-layer: all, each layer at a 2.6th of the rate of the "
-        "one above",
-    )
-    parser.add_argument(
-        "--whole",
-        action="store_true",
-        help="train and test on whole reviews, those of like length in a batch, with batch norm as in a test",
-    )
+    add = parser.add_argument
+    add("--language-model", type=Path, default=LANGUAGE_MODEL, metavar="FILE", help="made by part 3a")
+    add("--from-scratch", action="store_true", help="start from random weights instead")
+    parts = "last: the last LSTM layer and the output; by-layer: all, each at a 2.6th of the rate of the one above"
+    add("--fine-tune", choices=["last", "all", "by-layer"], default="last", help=parts)
+    add("--whole", action="store_true", help="train and test on whole reviews, with batch norm as in a test")
     options = parse_training_options(parser, __file__, arguments)
     for name in ("train_length", "test_length"):
         if options.whole and getattr(options, name) != parser.get_default(name):
@@ -107,13 +99,11 @@ def main():
     autocast = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
 
-    vocabulary = Vocabulary.of_options(options)
-    language_model = None
+    language_model, backwards = None, False
     if not options.from_scratch:
         language_model = load_model_file(options.language_model, "3a", "train_language_model.py")
-        vocabulary.backwards = [
-            language_model["vocabulary"].get("backwards", False)
-        ]  # reviews are read as it reads them
+        backwards = language_model["vocabulary"].get("backwards", False)  # reviews are read as it reads them
+    vocabulary = Vocabulary.of_options(options, backwards=backwards)
     train = load_reviews(options.data, "train", vocabulary, device)
     train, validation = hold_out(train, options.validation, options.seed)
     test = load_reviews(options.data, "test", vocabulary, device)
@@ -148,7 +138,7 @@ def main():
         else:
             batches = crop_batches(reviews, options.test_length, options.batch_size, options.seed)
         with autocast:
-            return test_pass(model, batches)
+            return evaluate_batches(model, batches)
 
     with Training(
         options, "rnn.model", model, optimizer, scheduler, train, vocabulary, device, by_length=options.whole
@@ -158,7 +148,9 @@ def main():
             crop_lengths = itertools.repeat(options.train_length)
             if options.whole:
                 model.freeze_batch_norm()  # the last timesteps of a batch have too few reviews to take figures of
-                longest = training.of_batches(torch.max, train.lengths)  # all at once: no batch waits for the device
+                longest = training.reduce_each_batch(
+                    torch.max, train.lengths
+                )  # all at once: no batch waits for the device
                 crop_lengths = [min(length, LONGEST_REVIEW) for length in longest]
             tally = training.tally()
             for rows, crop_length in zip(training.batches(), crop_lengths, strict=False):

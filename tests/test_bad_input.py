@@ -6,15 +6,12 @@ import pickle
 import platform
 import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import (
-    ENVIRONMENT,
     PARTS,
     TINY,
     data_with,
@@ -30,6 +27,7 @@ from conftest import (
 from common.data.reviews import Vocabulary, load_reviews
 from common.distributed.ending import run_script as run_script_of_ours
 from common.errors import InputError
+from common.files import npy_bytes
 
 TRAIN_SCRIPT = {part: f"{part}/{scripts[0]}" for part, scripts in PARTS.items()}
 TEST_SCRIPT = {part: f"{part}/{scripts[1]}" for part, scripts in PARTS.items()}
@@ -62,61 +60,48 @@ def refused_test(sample_data, model_of):
 # ----------------------------------------------------------------------------------------------- the options
 
 
-NO_WHOLE_NUMBERS = ["0", "-3", "1.5", "many", str(2**64)]
-TRAINING_NUMBERS = ["epochs", "batch-size", "lr-drop-epoch", "early-stopping", "vocab-size", "hidden-units"]
-SEQUENCE_NUMBERS = ["train-length", "test-length", "test-every"]
-
+AT_LEAST_1 = ["--batch-size", "--lr-drop-epoch", "--validation", "--early-stopping", "--vocab-size", "--hidden-units"]
+AT_LEAST_1 += ["--train-length", "--test-length", "--test-every", "--layers", "--max-time"]
 BAD_OPTIONS = [
-    *[(TRAIN_SCRIPT["1a"], f"--{name}", value) for name in TRAINING_NUMBERS for value in NO_WHOLE_NUMBERS],
-    *[(TRAIN_SCRIPT["2a"], f"--{name}", value) for name in SEQUENCE_NUMBERS for value in NO_WHOLE_NUMBERS],
-    *[(TRAIN_SCRIPT["1a"], "--lr", value) for value in ["0", "-0.1", "nan", "inf", "fast"]],
-    *[(TRAIN_SCRIPT["1a"], "--dropout", value) for value in ["1", "-0.1", "nan", "half"]],
-    *[(TRAIN_SCRIPT["1a"], "--seed", value) for value in ["-1", "0.5", "x", str(2**64)]],
-    *[(TRAIN_SCRIPT["1a"], "--trial", value) for value in ["", "..", "../other", "a/b"]],
-    *[(TRAIN_SCRIPT["3a"], "--clip", value) for value in ["0", "-1", "nan", "inf"]],
-    *[(TEST_SCRIPT["2a"], "--lengths", value) for value in NO_WHOLE_NUMBERS],
-    *[(TEST_SCRIPT["1a"], "--batch-size", value) for value in NO_WHOLE_NUMBERS],
-    *[(GENERATE, "--temperature", value) for value in ["0", "-1", "nan", "inf", "warm"]],
-    *[(GENERATE, name, value) for name in ["--length", "--count"] for value in NO_WHOLE_NUMBERS],
-    (TRAIN_SCRIPT["1a"], "--optimizer", "adagrad"),
+    *[(TRAIN_SCRIPT["1a"], "--epochs", value) for value in ["0", "-3", "1.5", "many", str(2**64)]],
+    *[(TRAIN_SCRIPT["1a"], "--lr", value) for value in ["0", "nan", "inf", "fast"]],
+    *[(TRAIN_SCRIPT["1a"], "--dropout", value) for value in ["1", "-0.1", "half"]],
+    *[(TRAIN_SCRIPT["1a"], "--seed", value) for value in ["-1", "0.5", str(2**64)]],
+    *[(TRAIN_SCRIPT["1a"], "--trial", value) for value in ["", "..", "a/b"]],
+    *[(TRAIN_SCRIPT["2a"], name, "0") for name in AT_LEAST_1],
     (TRAIN_SCRIPT["1a"], "--hidden-layers", "4"),
-    (TRAIN_SCRIPT["2a"], "--layers", "0"),
-    (TRAIN_SCRIPT["2a"], "--pool", "median"),
-    (TRAIN_SCRIPT["3c"], "--fine-tune", "first"),
     (TRAIN_SCRIPT["1a"], "--precision", "fp16"),
+    (TRAIN_SCRIPT["2a"], "--pool", "median"),
+    (TRAIN_SCRIPT["3a"], "--clip", "-1"),
+    (TRAIN_SCRIPT["3a"], "--weight-drop", "1"),
+    (TRAIN_SCRIPT["3c"], "--fine-tune", "first"),
+    (TEST_SCRIPT["2a"], "--lengths", "0"),
+    (TEST_SCRIPT["1a"], "--mistakes", "0"),
     (TEST_SCRIPT["1a"], "--device", "tpu"),
+    *[(GENERATE, name, "0") for name in ["--temperature", "--length", "--count"]],
 ]
 
 
 @pytest.mark.parametrize(("script", "option", "value"), BAD_OPTIONS)
 def test_a_bad_value_of_an_option(script, option, value):
     # "=", for a value that begins with "-"
-    refused(run_here(script, f"{option}={value}"), f"argument {option}: ", "(see --help)")
+    refused(run_here(script, f"{option}={value}"), f"argument {option}: ", value, "(see --help)")
 
 
-@pytest.mark.parametrize("script", [*TRAIN_SCRIPT.values(), *TEST_SCRIPT.values(), GENERATE])
-def test_an_unknown_option(script):
-    refused(run_here(script, "--colour"), "--colour")
+def test_an_unknown_option():
+    refused(run_here(TEST_SCRIPT["1a"], "--colour"), "--colour")
     # no option may be cut short: a longer name could come later
-    refused(run_here(script, "--devic", "cpu"), "--devic")
+    refused(run_here(TRAIN_SCRIPT["1a"], "--devic", "cpu"), "--devic")
 
 
-@pytest.mark.parametrize(
-    ("script", "option"), [(TEST_SCRIPT["2a"], "--lengths"), (TRAIN_SCRIPT["1a"], "--epochs"), (GENERATE, "--prime")]
-)
+@pytest.mark.parametrize(("script", "option"), [(TEST_SCRIPT["2a"], "--lengths"), (TRAIN_SCRIPT["1a"], "--epochs")])
 def test_an_option_without_its_value(script, option):
     refused(run_here(script, option), f"argument {option}: ")
 
 
-@pytest.mark.parametrize(("script", "option"), [(TEST_SCRIPT["1b"], "--data"), (TRAIN_SCRIPT["1a"], "--epochs")])
-def test_two_dashes_are_no_value(script, option):
-    refused(run_here(script, f"{option}=--"), f"argument {option}: ")
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-@pytest.mark.parametrize("script", [TRAIN_SCRIPT["1a"], TEST_SCRIPT["2a"], GENERATE])
-def test_no_gpu(script):
-    refused(run_here(script, "--device", "cuda"), "--device cuda", "no CUDA GPU")
+def test_no_gpu():
+    refused(run_here(TRAIN_SCRIPT["1a"], "--device", "cuda"), "--device cuda", "no CUDA GPU")
 
 
 def test_tf32_is_for_cuda(refused_training):
@@ -124,24 +109,17 @@ def test_tf32_is_for_cuda(refused_training):
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the variable is for x86")
-@pytest.mark.parametrize("part", ["1a", "2a"])
-def test_bf16_on_a_cpu_without_it(part, sample_data, tmp_path, monkeypatch):
+def test_bf16_on_a_cpu_without_it(sample_data, tmp_path, monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # as if that were all this CPU has
     output = tmp_path / "output"
-    done = run_script(*training(part, sample_data, output, "--precision", "bf16"))
+    done = run_script(*training("2a", sample_data, output, "--precision", "bf16"))
     refused(done, "--precision bf16", "this CPU", "use fp32")
     assert not output.exists()
 
 
 @pytest.mark.parametrize(("batch_size", "words"), [(1001, "larger than the 1000"), (27, "last batch of one"), (1, "1")])
-@pytest.mark.parametrize("part", ["1a", "2a"])
-def test_batch_sizes_that_do_not_fit(part, batch_size, words, refused_training):
-    refused_training(part, f"--batch-size {batch_size}", words, options=["--batch-size", batch_size])
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_a_vocabulary_larger_than_the_dictionary(part, refused_training):
-    refused_training(part, "5000 words", "--vocab-size", "dictionary", options=["--vocab-size", 5000])
+def test_batch_sizes_that_do_not_fit(batch_size, words, refused_training):
+    refused_training("1a", f"--batch-size {batch_size}", words, options=["--batch-size", batch_size])
 
 
 @pytest.mark.parametrize("option", ["--train-length", "--test-length"])
@@ -151,71 +129,46 @@ def test_a_language_model_needs_two_tokens(option, refused_training):
 
 def test_lengths_of_a_language_model(refused_test):
     refused_test(TEST_SCRIPT["3a"], "--lengths", "2", options=["--lengths", 50, 1])
-
-
-@pytest.mark.parametrize("script", TEST_SCRIPT.values())
-@pytest.mark.parametrize("review", ["", "  \n", "<br />"])
-def test_an_empty_review(script, review, refused_test):
-    refused_test(script, "--review", options=["--review", review])
-
-
-def test_an_empty_review_on_standard_input(sample_data, model_of):
-    options = ["--data", sample_data, "--model", model_of("1a"), "--review", "-"]
-    refused(run_here(TEST_SCRIPT["1a"], *options, stdin="\n"), "--review")
-
-
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-@pytest.mark.parametrize("environment", [{"PYTHONUTF8": "1"}, {"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0"}])
-def test_a_review_that_is_not_utf_8(encoding, environment, sample_data, model_of):
-    done = subprocess.run(
-        [sys.executable, TEST_SCRIPT["1a"], "--data", sample_data, "--model", model_of("1a"), "--review", "-"],
-        input="très bien".encode(encoding),
-        capture_output=True,
-        env={**os.environ, **ENVIRONMENT, **environment},
-    )
-    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
-    refused(done, "standard input", "UTF-8")
-
-
-@pytest.mark.parametrize("part", ["1a", "2a", "3a"])
-def test_a_review_without_a_known_word_has_no_verdict(part, refused_test):
-    refused_test(TEST_SCRIPT[part], "no word that the model knows", options=["--review", "这部电影很好看 真的"])
-
-
-def test_a_review_that_begins_with_a_dash(refused_test):
-    refused_test(TEST_SCRIPT["1a"], '--review="-10/10"', options=["--review", "-10/10"])
-
-
-def test_a_review_of_one_word_has_no_word_to_predict(refused_test):
     refused_test(TEST_SCRIPT["3a"], "--review", "2 words", options=["--review", "good"])
+
+
+@pytest.mark.parametrize(
+    ("part", "review", "words"),
+    [
+        ("1a", "  <br />\n", "holds no words"),
+        ("2a", "", "holds no words"),
+        ("2a", "这部电影很好看 真的", "no word that the model knows"),
+        ("3a", "qwxz", "no word that the model knows"),
+        ("1a", "-10/10", '--review="-10/10"'),
+    ],
+)
+def test_a_review_without_a_verdict(part, review, words, refused_test):
+    refused_test(TEST_SCRIPT[part], "--review", words, options=["--review", review])
+
+
+def test_a_review_that_is_not_utf_8(refused_test):
+    options = ["--review", os.fsdecode("très bien".encode("latin-1"))]  # as Python gives such bytes of a command line
+    refused_test(TEST_SCRIPT["1a"], "--review is not UTF-8", options=options)
 
 
 # options of which one alone can be heeded
 EITHER_OR = [
-    *[(TEST_SCRIPT[part], ["--review", "a film"], ["--reviews", "file"]) for part in ("1a", "1b", "2a", "2b", "3c")],
-    *[(TEST_SCRIPT[part], ["--whole"], ["--lengths", "50"]) for part in ("2a", "2b", "3c")],
-    (TEST_SCRIPT["2a"], ["--whole"], ["--reviews", "file"]),
+    (TEST_SCRIPT["1a"], ["--review", "a film"], ["--reviews", "file"]),
+    (TEST_SCRIPT["1b"], ["--mistakes", "3"], ["--review", "a film"]),
+    (TEST_SCRIPT["2a"], ["--whole"], ["--lengths", "50"]),
     (TEST_SCRIPT["3a"], ["--lengths", "50"], ["--review", "a film"]),
-    *[(script, ["--model", "file"], ["--trial", "mine"]) for script in (*TEST_SCRIPT.values(), GENERATE)],
-    *[(script, ["--resume"], ["--overwrite"]) for script in TRAIN_SCRIPT.values()],
+    (GENERATE, ["--model", "file"], ["--trial", "mine"]),
+    (TRAIN_SCRIPT["1a"], ["--resume"], ["--overwrite"]),
 ]
 
 
 @pytest.mark.parametrize(("script", "one", "other"), EITHER_OR)
 def test_no_option_is_ignored_in_silence(script, one, other):
-    for options in ([*one, *other], [*other, *one]):
-        refused(run_here(script, *options), "not allowed with argument", one[0], other[0])
+    refused(run_here(script, *one, *other), "not allowed with argument", one[0], other[0])
 
 
-@pytest.mark.parametrize(("option", "value"), [("--epochs", "ten"), ("--hidden-layers", "two"), ("--seed", "1.5")])
-def test_a_number_in_words(option, value):
-    refused(run_here(TRAIN_SCRIPT["1a"], option, value), f"argument {option}: '{value}' is not a whole number")
-    refused(run_here(TRAIN_SCRIPT["1a"], "--lr", "fast"), "argument --lr: 'fast' is not a number")
-
-
-@pytest.mark.parametrize("primes", [[""], ["a film", " "]])
-def test_an_empty_prime(primes, refused_test):
-    refused_test(GENERATE, "--prime", options=[word for prime in primes for word in ("--prime", prime)])
+def test_an_empty_prime(refused_test):
+    refused_test(GENERATE, "--prime", options=["--prime", "a film", "--prime", " "])
 
 
 def test_no_stop_words_and_no_server(sample_data, tmp_path):
@@ -225,10 +178,9 @@ def test_no_stop_words_and_no_server(sample_data, tmp_path):
     assert not (tmp_path / "output").exists()
 
 
-@pytest.mark.parametrize("folder", ["file", "file/below"])
-def test_an_output_folder_that_cannot_be_made(folder, sample_data, tmp_path):
+def test_an_output_folder_that_cannot_be_made(sample_data, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    refused(train("1a", sample_data, tmp_path / folder), tmp_path / folder)
+    refused(train("1a", sample_data, tmp_path / "file" / "below"), tmp_path / "file" / "below")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -245,9 +197,8 @@ def little_memory():
 HELPFUL_OPTIONS = ["--batch-size", "--train-length", "--test-length", "--lengths", "--hidden-units", "--vocab-size"]
 
 
-@pytest.mark.parametrize("part", ["1a", "1b", "2a", "3a"])
-def test_out_of_memory(part, little_memory, refused_training):
-    refused_training(part, "out of memory", *HELPFUL_OPTIONS, options=["--hidden-units", 10**7])
+def test_out_of_memory(little_memory, refused_training):
+    refused_training("3a", "out of memory", *HELPFUL_OPTIONS, options=["--hidden-units", 10**7])
 
 
 def test_out_of_memory_while_testing(little_memory, refused_test):
@@ -259,7 +210,6 @@ def test_out_of_memory_while_testing(little_memory, refused_test):
     [
         "CUDA out of memory. Tried to allocate 2.00 GiB.",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
         "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
     ],
 )
@@ -284,67 +234,44 @@ def test_another_error_is_not_out_of_memory():
 # ------------------------------------------------------------------------------------- the preprocessed files
 
 
-def as_npy(array, **options):
-    buffer = io.BytesIO()
-    np.save(buffer, array, **options)
-    return buffer.getvalue()
-
-
 def changed_line(text, number, line):
     lines = text.split(b"\n")
     lines[number - 1] = line
     return b"\n".join(lines)
 
 
-NAMES = {
-    "1a": ["imdb_dictionary.npy", "imdb_train.txt", "imdb_test.txt"],
-    "1b": ["glove_dictionary.npy", "glove_embeddings.npy", "imdb_train_glove.txt", "imdb_test_glove.txt"],
-}
-
-
-@pytest.mark.parametrize(("part", "name"), [(part, name) for part, names in NAMES.items() for name in names])
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("1a", "imdb_dictionary.npy"), ("1a", "imdb_test.txt"), ("1b", "glove_embeddings.npy"), ("1a", None)],
+)
 def test_a_missing_file(part, name, refused_training, sample_data, tmp_path):
-    data = data_with(tmp_path / "data", sample_data, {name: None})
-    refused_training(part, data / name, "preprocess_data.py", data=data)
+    data = data_with(tmp_path / "data", sample_data, {name: None}) if name else tmp_path / "nowhere"
+    refused_training(part, data / (name or ""), "preprocess_data.py", data=data)
 
 
-@pytest.mark.parametrize("script", [*TEST_SCRIPT.values(), GENERATE])
-def test_no_preprocessed_data_at_all(script, refused_test, tmp_path):
-    refused_test(script, tmp_path / "nowhere", "preprocess_data.py", data=tmp_path / "nowhere")
-
-
-BAD_LINES = [b"3 x 5", b"3 5a 5", b"3 2.5", b"99999", b"3 -1 5", b"", b"   ", b"9" * 30, b"\xff\x00"]
-
-
-@pytest.mark.parametrize("line", BAD_LINES)
-@pytest.mark.parametrize(("part", "name"), [("1a", "imdb_train.txt"), ("1b", "imdb_train_glove.txt")])
-def test_a_damaged_line(part, name, line, refused_training, sample_data, tmp_path):
-    content = changed_line((sample_data / name).read_bytes(), 17, line)
-    data = data_with(tmp_path / "data", sample_data, {name: content})
-    refused_training(part, data / name, "line 17", data=data)
+@pytest.mark.parametrize("line", [b"3 x 5", b"3 5a 5", b"99999", b"3 -1 5", b"", b"9" * 30, b"\xff\x00"])
+def test_a_damaged_line(line, refused_training, sample_data, tmp_path):
+    content = changed_line((sample_data / "imdb_train.txt").read_bytes(), 17, line)
+    data = data_with(tmp_path / "data", sample_data, {"imdb_train.txt": content})
+    refused_training("1a", data / "imdb_train.txt", "line 17", data=data)
 
 
 def test_a_damaged_line_of_the_test_set(refused_test, sample_data, tmp_path):
-    content = changed_line((sample_data / "imdb_test.txt").read_bytes(), 1000, b"1 2 z")
-    data = data_with(tmp_path / "data", sample_data, {"imdb_test.txt": content})
-    refused_test(TEST_SCRIPT["2a"], data / "imdb_test.txt", "line 1000", data=data)
+    content = changed_line((sample_data / "imdb_test_glove.txt").read_bytes(), 1000, b"1 2 z")
+    data = data_with(tmp_path / "data", sample_data, {"imdb_test_glove.txt": content})
+    refused_test(TEST_SCRIPT["2b"], data / "imdb_test_glove.txt", "line 1000", data=data)
 
 
-ARRAYS = [("1a", "imdb_dictionary.npy"), ("1a", "imdb_train_labels.npy"), ("1b", "glove_embeddings.npy")]
-BAD_ARRAYS = {
-    "truncated": lambda whole: whole[:-100],
-    "only the header": lambda whole: whole[:90],
-    "empty": lambda whole: b"",
-    "text": lambda whole: b"the\na\n",
-    "pickle": lambda whole: pickle.dumps(["the"]),
-    "object array": lambda whole: as_npy(np.array(["the", None]), allow_pickle=True),
-    "a single value": lambda whole: as_npy(np.array(1.5)),
-    "other type": lambda whole: as_npy(np.zeros((3, 4), np.complex128)),
-}
+BAD_ARRAYS = [
+    ("1a", "imdb_dictionary.npy", lambda whole: whole[:-100]),
+    ("1a", "imdb_dictionary.npy", lambda whole: pickle.dumps(["the"])),
+    ("1a", "imdb_train_labels.npy", lambda whole: b""),
+    ("1b", "glove_embeddings.npy", lambda whole: npy_bytes(np.zeros((3, 4), np.complex128))),
+    ("1b", "glove_embeddings.npy", lambda whole: b"the\na\n"),
+]
 
 
-@pytest.mark.parametrize("damage", BAD_ARRAYS.values(), ids=BAD_ARRAYS)
-@pytest.mark.parametrize(("part", "name"), ARRAYS)
+@pytest.mark.parametrize(("part", "name", "damage"), BAD_ARRAYS)
 def test_a_damaged_array(part, name, damage, refused_training, sample_data, tmp_path):
     data = data_with(tmp_path / "data", sample_data, {name: damage((sample_data / name).read_bytes())})
     refused_training(part, name, "preprocess_data.py", data=data)
@@ -352,7 +279,7 @@ def test_a_damaged_array(part, name, damage, refused_training, sample_data, tmp_
 
 def test_embeddings_of_fewer_words_than_the_dictionary(refused_training, sample_data, tmp_path):
     embeddings = np.load(sample_data / "glove_embeddings.npy")
-    data = data_with(tmp_path / "data", sample_data, {"glove_embeddings.npy": as_npy(embeddings[:-1])})
+    data = data_with(tmp_path / "data", sample_data, {"glove_embeddings.npy": npy_bytes(embeddings[:-1])})
     refused_training("1b", "glove_embeddings.npy", f"{len(embeddings)} rows", data=data)
 
 
@@ -360,21 +287,15 @@ def test_embeddings_of_fewer_words_than_the_dictionary(refused_training, sample_
     ("labels", "words"),
     [
         (np.ones(2999, np.int8), "imdb_train.txt: expected 3000 whole numbers, found (2999,)"),
-        (np.ones((3000, 1), np.int8), "imdb_train.txt: expected 3000 whole numbers, found (3000, 1)"),
         (np.full(3000, 0.5), "imdb_train.txt: expected 3000 whole numbers, found (3000,) of float64"),
-        (np.full(3000, "1"), "imdb_train.txt: expected 3000 whole numbers, found (3000,) of <U1"),
         (np.repeat([1, 2], 1500), "label 1501, is 2: expected 1, 0 or -1"),
+        (np.full(3000, -1, np.int8), "imdb_train.txt holds no labelled reviews"),
     ],
-    ids=["too few", "a column", "shares", "words", "other values"],
+    ids=["too few", "shares", "other values", "none"],
 )
 def test_labels_that_do_not_match(labels, words, refused_training, sample_data, tmp_path):
-    data = data_with(tmp_path / "data", sample_data, {"imdb_train_labels.npy": as_npy(labels)})
-    refused_training("1a", "imdb_train_labels.npy", words, data=data)
-
-
-def test_reviews_of_which_none_is_labelled(refused_training, sample_data, tmp_path):
-    data = data_with(tmp_path / "data", sample_data, {"imdb_train_labels.npy": as_npy(np.full(3000, -1, np.int8))})
-    refused_training("1a", data / "imdb_train.txt", "labelled", data=data)
+    data = data_with(tmp_path / "data", sample_data, {"imdb_train_labels.npy": npy_bytes(labels)})
+    refused_training("1a", words, data=data)
 
 
 def test_no_labels_and_not_the_handouts_number_of_reviews(refused_training, sample_data, tmp_path):
@@ -402,30 +323,26 @@ def test_a_folder_of_the_handouts_own_script_is_read_by_its_rule(sample_data, tm
 # --------------------------------------------------------------------------------------------- the model files
 
 
-@pytest.mark.parametrize("script", [*TEST_SCRIPT.values(), GENERATE])
-def test_no_model_yet(script, refused_test, tmp_path):
-    part = "3a" if script == GENERATE else script[:2]
-    refused_test(script, tmp_path / "none", f"run {TRAIN_SCRIPT[part]} first", model=tmp_path / "none")
+def test_no_model_yet(refused_test, refused_training, tmp_path):
+    none = tmp_path / "none"
+    refused_test(TEST_SCRIPT["1a"], none, f"run {TRAIN_SCRIPT['1a']} first", model=none)
+    refused_training("3c", none, f"run {TRAIN_SCRIPT['3a']} first", options=["--language-model", none])
 
 
-def test_the_model_of_a_trial_is_named(tree, trained):
+def test_the_model_of_a_trial_is_named(tree, trained, sample_data):
     """As after jobs/run_all.sh, whose sample is a trial."""
-    model = tree / "3a" / "language.model"
-    trial = tree / "3a" / "trials" / "sample" / "language.model"
+    model = tree / "1a" / "BOW.model"
+    trial = tree / "1a" / "trials" / "sample" / "BOW.model"
     trial.parent.mkdir(parents=True)
     model.rename(trial)
+    command = [str(tree / TEST_SCRIPT["1a"]), "--data", sample_data]
     try:
-        done = run_script(GENERATE, cwd=tree)
-        refused(done, f"run {TRAIN_SCRIPT['3a']} first, or take a trial's: --trial sample has {trial}")
-        succeed(run_script(GENERATE, "--trial", "sample", "--length", 3, cwd=tree))
+        done = run_here(*command)
+        refused(done, f"run {TRAIN_SCRIPT['1a']} first, or take a trial's: --trial sample has {trial}")
+        succeed(run_here(*command, "--trial", "sample"))
     finally:
         trial.rename(model)
         shutil.rmtree(trial.parents[1])
-
-
-def test_no_language_model_yet(refused_training, tmp_path):
-    words = [tmp_path / "none", "run 3a/train_language_model.py first"]
-    refused_training("3c", *words, options=["--language-model", tmp_path / "none"])
 
 
 class Bomb:
@@ -447,23 +364,19 @@ def torch_saved(content):
 # each makes a file of another kind in the place of the trained model
 BAD_FILES = {
     "text": lambda whole, bomb: b"no model\n" * 100,
-    "empty": lambda whole, bomb: b"",
     "truncated": lambda whole, bomb: whole[: len(whole) // 2],
-    "array": lambda whole, bomb: as_npy(np.arange(10)),
     "pickle": lambda whole, bomb: pickle.dumps(bomb),
     "hostile model": lambda whole, bomb: torch_saved({"part": "1a", "state_dict": bomb}),
-    "whole module": lambda whole, bomb: torch_saved(torch.nn.Linear(2, 2)),
     "list": lambda whole, bomb: torch_saved([1, 2]),
     "weights alone": lambda whole, bomb: torch_saved({"fc_output.weight": torch.zeros(1)}),
 }
 
 
 @pytest.mark.parametrize("make", BAD_FILES.values(), ids=BAD_FILES)
-def test_a_file_that_is_no_model(make, refused_test, refused_training, model_of, tmp_path):
+def test_a_file_that_is_no_model(make, refused_test, model_of, tmp_path):
     file, sprung = tmp_path / "bad.model", tmp_path / "sprung"
     file.write_bytes(make(model_of("1a").read_bytes(), Bomb(sprung)))
     refused_test(TEST_SCRIPT["1a"], file, "run 1a/BOW_sentiment_analysis.py first", model=file)
-    refused_training("3c", file, "run 3a/train_language_model.py first", options=["--language-model", file])
     assert not sprung.exists()
 
 
@@ -471,13 +384,9 @@ def test_a_folder_in_the_place_of_a_model(refused_test, tmp_path):
     refused_test(TEST_SCRIPT["1a"], tmp_path, model=tmp_path)
 
 
-@pytest.mark.parametrize(("part", "other"), [("1a", "1b"), ("2a", "2b"), ("2a", "3c"), ("3a", "2a"), ("3c", "3a")])
-def test_a_model_of_another_part(part, other, refused_test, model_of):
-    refused_test(TEST_SCRIPT[part], model_of(other), f"part {other}", f"part {part}", model=model_of(other))
-
-
-def test_a_sentiment_model_generates_no_reviews(refused_test, model_of):
-    refused_test(GENERATE, "part 2a", "part 3a", model=model_of("2a"))
+@pytest.mark.parametrize(("script", "part", "other"), [(TEST_SCRIPT["2a"], "2a", "3c"), (GENERATE, "3a", "2a")])
+def test_a_model_of_another_part(script, part, other, refused_test, model_of):
+    refused_test(script, f"part {part}", f"part {other}", model=model_of(other))
 
 
 def without(content, *path):
@@ -491,52 +400,25 @@ def without(content, *path):
 SPOILS = {
     "no state_dict": lambda content: without(content, "state_dict"),
     "a tensor too few": lambda content: without(content, "state_dict", "embedding.weight"),
-    "a tensor too many": lambda content: content["state_dict"].update(extra=torch.zeros(1)),
-    "a tensor of another shape": lambda content: content["state_dict"].update({"embedding.weight": torch.zeros(3, 16)}),
     "no tensor": lambda content: content["state_dict"].update({"embedding.weight": "none"}),
     "other sizes": lambda content: content["hyperparameters"].update(no_of_hidden_units=17),
     "a size of words": lambda content: content["hyperparameters"].update(no_of_hidden_units="many"),
-    "a negative size": lambda content: content["hyperparameters"].update(no_of_hidden_units=-4),
 }
 
 
-@pytest.fixture
-def spoilt(model_of, tmp_path):
-    """A function that makes a copy of a part's model file, spoilt by a function of its content; returns its path."""
-
-    def make(part, spoil):
-        content = read_model(model_of(part))
-        spoil(content)
-        torch.save(content, tmp_path / "spoilt.model")
-        return tmp_path / "spoilt.model"
-
-    return make
-
-
 @pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
-@pytest.mark.parametrize("part", ["2a", "3a"])
-def test_a_model_whose_content_does_not_fit(part, spoil, spoilt, refused_test):
-    file = spoilt(part, spoil)
-    refused_test(TEST_SCRIPT[part], file, model=file)
-
-
-@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
-def test_a_language_model_whose_content_does_not_fit(spoil, spoilt, refused_training):
-    file = spoilt("3a", spoil)
+def test_a_model_whose_content_does_not_fit(spoil, model_of, refused_test, refused_training, tmp_path):
+    content = read_model(model_of("3a"))
+    spoil(content)
+    file = tmp_path / "spoilt.model"
+    torch.save(content, file)
+    refused_test(TEST_SCRIPT["3a"], file, model=file)
     refused_training("3c", file, options=["--language-model", file])
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ("--hidden-units 20", ["no_of_hidden_units 16", "20"]),
-        ("--layers 2", ["no_of_layers 3", "2"]),
-        ("--vocab-size 400", ["vocab_size 501", "401"]),
-    ],
-)
-def test_a_language_model_of_another_size(options, words, refused_training, model_of):
-    language_model = model_of("3a")
-    refused_training("3c", language_model, *words, options=["--language-model", language_model, *options.split()])
+def test_a_language_model_of_another_size(refused_training, model_of):
+    options = ["--language-model", model_of("3a"), "--layers", 2]
+    refused_training("3c", model_of("3a"), "no_of_layers 3", "2", options=options)
 
 
 @pytest.fixture
@@ -546,11 +428,11 @@ def other_words(sample_data, tmp_path):
     for name in ("imdb_dictionary.npy", "glove_dictionary.npy"):
         words = np.load(sample_data / name)
         words[:2] = words[1::-1]
-        files[name] = as_npy(words)
+        files[name] = npy_bytes(words)
     return data_with(tmp_path / "other", sample_data, files)
 
 
-@pytest.mark.parametrize("script", [*TEST_SCRIPT.values(), GENERATE])
+@pytest.mark.parametrize("script", [TEST_SCRIPT["2a"], TEST_SCRIPT["2b"], GENERATE])
 def test_a_model_used_with_another_dictionary(script, other_words, refused_test):
     refused_test(script, "other words", other_words, data=other_words)
 
@@ -560,18 +442,11 @@ def test_a_language_model_of_other_words(other_words, refused_training, model_of
     refused_training("3c", model_of("3a"), "other words", data=other_words, options=options)
 
 
-def test_a_model_used_with_a_smaller_dictionary(sample_data, refused_test, tmp_path):
-    words = np.load(sample_data / "imdb_dictionary.npy")[:400]
-    data = data_with(tmp_path / "data", sample_data, {"imdb_dictionary.npy": as_npy(words)})
-    refused_test(TEST_SCRIPT["2a"], "500 words", data, "400", "--data", data=data)
-
-
 @pytest.mark.parametrize("part", ["1b", "2b"])
-@pytest.mark.parametrize("options", [[], ["--review", "a great film"]])
-def test_a_model_used_with_embeddings_of_another_size(part, options, sample_data, refused_test, tmp_path):
+def test_a_model_used_with_embeddings_of_another_size(part, sample_data, refused_test, tmp_path):
     embeddings = np.load(sample_data / "glove_embeddings.npy")[:, :20]
-    data = data_with(tmp_path / "data", sample_data, {"glove_embeddings.npy": as_npy(embeddings)})
-    refused_test(TEST_SCRIPT[part], "glove_embeddings.npy", "20", "50", data=data, options=options)
+    data = data_with(tmp_path / "data", sample_data, {"glove_embeddings.npy": npy_bytes(embeddings)})
+    refused_test(TEST_SCRIPT[part], "glove_embeddings.npy", "20", "50", data=data)
 
 
 def test_the_good_input_is_not_refused(sample_data, model_of, tmp_path):

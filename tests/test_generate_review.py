@@ -1,7 +1,5 @@
 """Part 3b's output: text for a reader, groups of temperatures, verdicts of a sentiment model."""
 
-import re
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,7 @@ from twins import load_file
 
 from common.data.detokenizing import detokenize
 from common.data.reviews import Vocabulary
+from common.distributed.device import cpu_has_bf16
 from common.training.checkpoints import save_model
 
 SCRIPT = "3b/generate_review.py"
@@ -85,13 +84,76 @@ def test_reviews_are_text(lines):
     assert all(line.startswith("i don't <unk>: it's the \"last ") for line in text[:5])
 
 
+# --------------------------------------------------------------------------------------------- what is generated
+
+
+@pytest.fixture
+def reviews(lines):
+    """A function that runs 3b with options and returns its reviews, lists of words."""
+    return lambda *options: [line.split(" ") for line in lines("--raw", *options)]
+
+
+def test_generation_in_its_own_directory(trained, tree):
+    done = succeed(run_script("generate_review.py", "--raw", "--device", "cpu", cwd=tree / "3b"))
+    reviews = [line.split(" ") for line in done.stdout.splitlines()]
+    assert [review[0] for review in reviews] == ["a", "i"]
+    assert [len(review) for review in reviews] == [151, 151]
+    assert done.stderr == "running on the CPU, 1 thread\n"
+
+
+def test_primes_count_and_length(reviews):
+    primes = ["The film", "I was", "This wasn\u2019t the GREAT qwxz film that"]
+    # two batches
+    options = [*[word for prime in primes for word in ("--prime", prime)], "--batch-size", 5]
+    printed = reviews(*options, "--count", 3, "--length", 20)
+    # a word outside the vocabulary is shown as what the model sees
+    tokens = [["the", "film"], ["i", "was"], ["this", "was", "n't", "the", "great", "<unk>", "film", "that"]]
+    expected = [prime for prime in tokens for _ in range(3)]
+    assert [review[: len(prime)] for review, prime in zip(printed, expected, strict=True)] == expected
+    assert [len(review) - len(prime) for review, prime in zip(printed, expected, strict=True)] == [20] * 9
+    assert len({tuple(review) for review in printed}) == 9
+
+
+def test_the_seed_and_the_precision_decide(reviews):
+    options = ["--length", 30, "--count", 4, "--temperature", 1.3]
+    assert reviews(*options, "--seed", 3) == reviews(*options, "--seed", 3)
+    assert reviews(*options, "--seed", 3) != reviews(*options, "--seed", 4)
+    if cpu_has_bf16():
+        assert reviews(*options, "--length", 100, "--precision", "bf16") != reviews(*options, "--length", 100)
+
+
+def test_the_unknown_word_is_never_sampled(reviews, sample_data):
+    # with a vocabulary of 500 it is among the commonest
+    known = set(np.load(sample_data / "imdb_dictionary.npy")[:500].tolist())
+    assert {word for review in reviews("--length", 100, "--count", 10) for word in review} <= known
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-300])
+def test_near_temperature_0_the_seed_does_not_matter(temperature, reviews):
+    options = ["--temperature", temperature, "--length", 30]
+    assert reviews(*options, "--seed", 0) == reviews(*options, "--seed", 1)
+
+
+def test_a_higher_temperature_is_wilder(reviews):
+    words = [
+        {word for review in reviews("--temperature", temperature, "--count", 5) for word in review}
+        for temperature in (0.25, 1.0, 1.5)
+    ]
+    assert len(words[0]) < len(words[1]) < len(words[2])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_generation_on_cuda(generate):
+    options = ["--device", "cuda", "--length", 20]
+    assert succeed(generate(*options)).stdout == succeed(generate(*options)).stdout
+
+
 # ------------------------------------------------------------------------------------------------ temperatures
 
 
-@pytest.mark.parametrize("form", [[], ["--raw"]])
-def test_groups_of_temperatures(form, lines):
+def test_groups_of_temperatures(lines):
     # two batches for each temperature
-    options = ["--count", 3, "--batch-size", 4, "--length", 20, "--seed", 3, *form]
+    options = ["--count", 3, "--batch-size", 4, "--length", 20, "--seed", 3]
     groups = {temperature: lines("--temperature", temperature, *options) for temperature in ("0.25", "1.0", "1.5")}
     assert [len(reviews) for reviews in groups.values()] == [6, 6, 6]
     assert groups["1.0"] == lines(*options)
@@ -100,11 +162,6 @@ def test_groups_of_temperatures(form, lines):
         *["temperature 1.5", *groups["1.5"], ""],
         *["temperature 0.25", *groups["0.25"]],
     ]
-
-
-@pytest.mark.parametrize(("temperatures", "word"), [([], "expected at least one"), ([0.5, 0], "0"), ([1, "x"], "'x'")])
-def test_bad_temperatures(temperatures, word, generate):
-    refused(generate("--temperature", *temperatures), "--temperature", word)
 
 
 # ---------------------------------------------------------------------------------------------------- verdicts
@@ -140,27 +197,10 @@ def test_verdicts(lines, sample_data, tmp_path):
         assert lines("--score", file, *options, *form) == scored
 
 
-def test_verdicts_in_groups_of_temperatures(lines, model_of):
-    options = ["--score", model_of("3c"), "--length", 20]
-    scored = {temperature: lines("--temperature", temperature, *options) for temperature in (0.5, 1.3)}
-    assert all(re.match(r"[01]\.\d{4} (positive|negative)  [ai]\b", line) for line in scored[0.5] + scored[1.3])
-    expected = ["temperature 0.5", *scored[0.5], "", "temperature 1.3", *scored[1.3]]
-    assert lines("--temperature", 0.5, 1.3, *options) == expected
-
-
 def test_verdicts_of_no_sentiment_model(generate, model_of, tmp_path):
     missing = tmp_path / "rnn.model"
-    refused(generate("--score", missing), missing, "does not exist; run 3c/RNN_sentiment_analysis.py first")
+    refused(generate("--score", missing), missing, "No such file or directory; run 3c/RNN_sentiment_analysis.py first")
     refused(generate("--score", model_of("2a")), model_of("2a"), "belongs to part 2a, not to part 3c")
-
-
-def test_part_3c_is_for_verdicts_alone(tree, trained):
-    (tree / "3c").rename(tree / "elsewhere")
-    try:
-        succeed(run_script(SCRIPT, "--length", 3, cwd=tree))
-        refused(run_script(SCRIPT, "--score", "elsewhere/rnn.model", cwd=tree), "--score", "3c/RNN_model.py")
-    finally:
-        (tree / "elsewhere").rename(tree / "3c")
 
 
 def test_verdicts_of_a_model_of_other_words(generate, sample_data, tmp_path):

@@ -1,5 +1,7 @@
 """Tests at several lengths read a review once for all lengths at which all of it is the crop: the same figures."""
 
+from argparse import Namespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from common.training import evaluation
 
 LENGTHS = [5, 60, 20, 60]
 VOCAB_SIZE, UNITS = 30, 8
+OPTIONS = Namespace(lengths=LENGTHS, batch_size=4, seed=3, whole=False)
 
 
 @pytest.fixture
@@ -41,19 +44,18 @@ def test_every_review_has_its_crop_of_every_length_once(reviews):
     assert tokens < len(reviews) * sum(found)
 
 
-@pytest.mark.parametrize("pool", ["max", "mean", "concat"])
-@pytest.mark.parametrize("part", ["2a", "2b", "3c"])
+@pytest.mark.parametrize(("part", "pool"), [("2a", "concat"), ("2b", "max"), ("3c", "mean")])
 def test_sentiment_models(part, pool, reviews):
     torch.manual_seed(0)
     embeddings = torch.randn(VOCAB_SIZE, UNITS)
     of_ids = (lambda ids: embeddings[ids]) if part == "2b" else (lambda ids: ids)
     model = load_file(f"{part}/RNN_model.py").RNN_model(UNITS if part == "2b" else VOCAB_SIZE, UNITS, pool=pool)
     torch.nn.init.normal_(model.fc_output.weight)
-    passes = list(evaluation.test_passes(model, reviews, LENGTHS, 4, 3, of_ids))
+    passes = list(evaluation.evaluate_lengths(model, reviews, OPTIONS, of_ids))
     assert [length for length, _ in passes] == sorted(set(LENGTHS))
     for length, (accuracy, loss, _) in passes:
         batches = ((of_ids(x), t) for x, t in crop_batches(reviews, length, 4, seed=3))
-        expected = evaluation.test_pass(model, batches)
+        expected = evaluation.evaluate_batches(model, batches)
         assert (accuracy, loss) == pytest.approx(expected[:2], rel=1e-5)
 
 
@@ -62,6 +64,6 @@ def test_language_model(reviews, monkeypatch):
     torch.manual_seed(0)
     model = load_file("3a/RNN_language_model.py").RNN_language_model(VOCAB_SIZE, UNITS)
     torch.nn.init.constant_(model.decoder.bias[:1], 1.0)  # as a trained one it predicts that padding follows padding
-    for length, (accuracy, loss, _) in evaluation.language_test_passes(model, reviews, LENGTHS, 4, 3):
-        expected = evaluation.language_test_pass(model, crop_batches(reviews, length, 4, seed=3))
+    for length, (accuracy, loss, _) in evaluation.evaluate_language_lengths(model, reviews, OPTIONS):
+        expected = evaluation.evaluate_language_batches(model, crop_batches(reviews, length, 4, seed=3))
         assert (accuracy, loss) == pytest.approx(expected[:2], rel=1e-5)

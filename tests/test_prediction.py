@@ -1,48 +1,41 @@
 """A user's own words: the probability of reviews, the verdict, and the words that moved it most."""
 
 import csv
-import math
+import functools
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 import torch.nn as nn
-from conftest import ENVIRONMENT, PARTS, REPO, refused, run_here, run_script, succeed
+from conftest import ENVIRONMENT, PARTS, REPO, refused, run_here, succeed
 from twins import load_file
 
 from common.data.batches import bags_of
 from common.data.reviews import Reviews, Vocabulary
-from common.training.prediction import ROWS, TOKENS, influential_words, probability_positive, verdict
+from common.training.prediction import influential_words, probabilities_of_whole, probability_positive, verdict
 
 VOCAB_SIZE = 600
-VECTOR_SIZE = 5
 HIDDEN_UNITS = 8
 
 # word 7 three times, 3 and 9 twice, unknown words, thirteen distinct known words
 REVIEW = [7, 3, 0, 12, 7, 30, 9, 4, 0, 7, 3, 21, 22, 23, 24, 9, 25, 26, 27]
 
+POSITIVE = "I loved it. Great music, a wonderful cast and an excellent story. Highly recommend, 8/10."
+NEGATIVE = "I hated it. Terrible music, a wooden cast and a boring, dull, awful story. Avoid, 2/10."
+
 
 def model_of_part(part):
     """A small model with random weights, left in training mode."""
     torch.manual_seed(0)
-    sizes = {"1b": [VECTOR_SIZE], "2b": [VECTOR_SIZE]}.get(part, [VOCAB_SIZE + 1])
-    name, file = ("BOW_model", "BOW_model.py") if part in ("1a", "1b") else ("RNN_model", "RNN_model.py")
-    model = getattr(load_file(f"{part}/{file}"), name)(*sizes, HIDDEN_UNITS)
+    name = "BOW_model" if part == "1a" else "RNN_model"
+    model = getattr(load_file(f"{part}/{name}.py"), name)(VOCAB_SIZE + 1, HIDDEN_UNITS)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)  # large enough for a word to matter
     return model
-
-
-def input_of_part(part):
-    """What makes the model's input of ids."""
-    vectors = torch.randn(VOCAB_SIZE + 1, VECTOR_SIZE, generator=torch.Generator().manual_seed(1))
-    return (lambda ids: vectors[ids]) if part == "2b" else (lambda ids: ids)
 
 
 @pytest.fixture
@@ -58,38 +51,18 @@ def score_by_hand(model, x):
     return torch.sigmoid(logits).item()
 
 
-class Recorder(nn.Module):
-    """A sentiment model that keeps its inputs; a review's logit is the sum of its ids times a number."""
-
-    def __init__(self, scale=0.0):
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(scale))
-        self.inputs = []
-
-    def forward(self, x, t):
-        assert not self.training
-        assert not torch.is_grad_enabled()
-        assert x.shape[1] > 0
-        assert t.shape == x.shape[:1]
-        self.inputs.append(x)
-        return torch.tensor(0.0), x.sum(dim=1) * self.scale
-
-
 # ----------------------------------------------------------------------------------- probability and verdict
 
 
-@pytest.mark.parametrize("part", ["1a", "1b", "2a", "2b", "3c"])
+@pytest.mark.parametrize("part", ["1a", "2a", "3c"])
 def test_probabilities_of_a_batch_are_those_of_its_reviews(part):
     model = model_of_part(part)
     arrays = [np.array(ids) for ids in ([1, 2, 3, 4], [5, 5, 0, 6], [9, 8, 7, 1])]
     if part == "1a":
         x = bags_of(Reviews.of(arrays, [-1] * 3))
         reviews = [bags_of(Reviews.of([array], [-1])) for array in arrays]
-    elif part == "1b":
-        x = torch.randn(3, VECTOR_SIZE)
-        reviews = x.split(1)
     else:
-        x = input_of_part(part)(torch.from_numpy(np.stack(arrays)))
+        x = torch.from_numpy(np.stack(arrays))
         reviews = x.split(1)
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
 
@@ -102,37 +75,22 @@ def test_probabilities_of_a_batch_are_those_of_its_reviews(part):
     assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
 
 
-def test_the_model_is_asked_without_gradients_in_evaluation_mode():
-    model = Recorder(scale=1.0).train()
-    assert probability_positive(model, torch.tensor([[1, 1], [0, 0]])) == pytest.approx([1 / (1 + math.exp(-2)), 0.5])
-
-
-@pytest.mark.parametrize(
-    ("scale", "words"), [(0.0, "0.5000 positive"), (-1e-3, "0.4998 negative"), (9.0, "0.9999 positive")]
-)
-def test_verdict(scale, words):
-    assert verdict(Recorder(scale), torch.tensor([[1]])) == words
+def test_verdict():
+    assert [verdict(p) for p in (0.5, 0.49975, 1.0)] == ["0.5000 positive", "0.4998 negative", "1.0000 positive"]
 
 
 # ------------------------------------------------------------------------------------------ influential words
 
 
-def changes_by_hand(model, review, input_of):
-    """A dict of word to change, each scored with the word removed from the list, a batch of one review at a time."""
-    score = lambda ids: score_by_hand(model, input_of(torch.tensor([ids])))  # noqa: E731
-    return {
-        f"word{word}": score(review) - score([other for other in review if other != word]) for word in set(review) - {0}
-    }
-
-
-@pytest.mark.parametrize("part", ["2a", "2b", "3c"])
+@pytest.mark.parametrize("part", ["2a", "3c"])
 @pytest.mark.parametrize("length", [6, len(REVIEW)])
 def test_a_change_is_the_difference_to_the_review_without_the_word(part, length, vocabulary):
-    model, input_of, review = model_of_part(part), input_of_part(part), REVIEW[:length]
-    by_hand = changes_by_hand(model, review, input_of)
-    model.train()
+    model, ids = model_of_part(part), REVIEW[:length]
+    score = lambda ids: score_by_hand(model, torch.tensor([ids]))  # noqa: E731
+    by_hand = {f"word{word}": score(ids) - score([other for other in ids if other != word]) for word in {*ids} - {0}}
 
-    found = influential_words(model, torch.tensor(review), vocabulary, input_of)
+    review = Reviews.of([np.array(ids)], [-1])
+    found = influential_words(review, vocabulary, functools.partial(probabilities_of_whole, model, batch_size=4))
 
     assert len(found) == min(len(by_hand), 10)
     assert dict(found) == pytest.approx({word: by_hand[word] for word, _ in found}, abs=1e-6)
@@ -142,56 +100,12 @@ def test_a_change_is_the_difference_to_the_review_without_the_word(part, length,
     assert max(sizes) > 1e-4  # more than rounding
 
 
-def test_signs_and_order(vocabulary):
-    model = Recorder(scale=0.01)
-    words = influential_words(model, torch.tensor([5, 50, 5, 0, 20]), vocabulary)
-    assert [word for word, _ in words] == ["word50", "word20", "word5"]
-    assert all(change > 0 for _, change in words)
-    model = Recorder(scale=-0.01)
-    assert all(change < 0 for _, change in influential_words(model, torch.tensor([5, 50, 20]), vocabulary))
-
-
-@pytest.mark.parametrize("review", [[3], [3, 3, 3], [0], [0, 0]])
-def test_nothing_to_leave_out(review, vocabulary):
-    assert influential_words(Recorder(), torch.tensor(review), vocabulary) == []
-
-
-def test_unknown_words_stay_in_the_review(vocabulary):
-    model = Recorder()
-    assert influential_words(model, torch.tensor([0, 3, 0]), vocabulary) == [("word3", 0.0)]
-    assert [x.tolist() for x in model.inputs] == [[[0, 3, 0]], [[0, 0]]]
-
-
-def test_stop_words_are_unknown(vocabulary):
-    vocabulary.stop_ids = np.array([2])
-    review = vocabulary.reviews_of([["word1", "word2", "elsewhere", "word3"]], "cpu")
-    assert {word for word, _ in influential_words(Recorder(), review.ids.long(), vocabulary)} == {"word1", "word3"}
-
-
-def test_words_of_a_short_review_run_as_one_batch(vocabulary):
-    model = Recorder()
-    influential_words(model, torch.arange(1, 61), vocabulary)
-    assert [x.shape for x in model.inputs] == [(1, 60), (60, 59)]
-
-
-@pytest.mark.parametrize("time", [250, 1000, 3 * TOKENS])
-def test_a_long_review_runs_in_large_batches_without_padding(time, vocabulary):
-    """The work of a long review, whatever the machine: how many batches there are, and of what shapes."""
-    no_of_words = 240 if time < 10_000 else 3
-    ids = torch.tensor([min(i, no_of_words - 1) + 1 for i in range(time)])  # the last one fills it up
-    model = Recorder()
-    influential_words(model, ids, vocabulary)
-
-    batches = model.inputs[1:]
-    assert all(len(x) <= ROWS and (x.numel() <= TOKENS or len(x) == 1) for x in batches)
-    assert all((x > 0).all() for x in batches)
-    counts = Counter(ids.tolist())
-    rows_of_length = Counter(time - count for count in counts.values())
-    for length, no_of_rows in rows_of_length.items():
-        of_length = [len(x) for x in batches if x.shape[1] == length]
-        assert sum(of_length) == no_of_rows
-        assert len(of_length) == math.ceil(no_of_rows / max(1, min(ROWS, TOKENS // length)))
-    assert sum(map(len, batches)) == no_of_words
+@pytest.mark.parametrize(("ids", "words"), [([3, 3], []), ([0], []), ([0, 3, 0], ["word3"]), ([2, 4], ["word4"])])
+def test_what_can_be_left_out(ids, words, vocabulary):
+    vocabulary.stop_ids = np.array([2])  # a stop word is unknown
+    review = vocabulary.reviews_of([[f"word{i}" if i else "elsewhere" for i in ids]], "cpu")
+    probabilities_of = functools.partial(probabilities_of_whole, model_of_part("2a"), batch_size=4)
+    assert [word for word, _ in influential_words(review, vocabulary, probabilities_of)] == words
 
 
 # ------------------------------------------------------------------------------------------------- the scripts
@@ -218,15 +132,15 @@ def test_the_scripts_print_the_words(part, model_of, sample_data):
         assert change == pytest.approx(probability - answer(part, model_of, sample_data, rest)[0], abs=2e-4)
 
 
-@pytest.mark.parametrize("part", ["2a", "2b", "3c"])
-@pytest.mark.parametrize("review", ["great", "Great great"])
-def test_the_scripts_print_one_line_where_nothing_can_be_left_out(part, review, model_of, sample_data):
-    assert answer(part, model_of, sample_data, review)[1] == []
-
-
-@pytest.mark.parametrize("part", ["1a", "1b"])
-def test_bags_of_words_print_one_line(part, model_of, sample_data):
-    assert answer(part, model_of, sample_data, "a great film and a great cast")[1] == []
+@pytest.mark.parametrize("part", ["1a", "1b", "2a", "2b"])
+def test_own_review(part, model_of, sample_data):
+    positive, negative = (answer(part, model_of, sample_data, text) for text in (POSITIVE, NEGATIVE))
+    assert positive[0] > negative[0]
+    if part in ("1a", "1b"):
+        assert positive[0] > 0.6 > 0.4 > negative[0]
+        assert positive[1] == negative[1] == []
+    # as in the training reviews, <br /> is a space and capitals do not count
+    assert answer(part, model_of, sample_data, POSITIVE.upper().replace(" ", "<br />")) == positive
 
 
 # ------------------------------------------------------------------------------------- how people's text is written
@@ -238,12 +152,9 @@ def score(part, model_of, sample_data, *options, **more):
 
 
 WRITTEN = [
-    ("it wasn't a good film", "it wasn\u2019t a good film"),
-    ("it wasn't a good film", "\ufeffit wasn't a good film"),
-    ('a "great" story, a great cast', "a \u201cgreat\u201d story, a great cast"),
-    ("a great cast... but a dull story", "a great cast\u2026 but a dull story"),
-    ("a great cast -- but a dull story", "a great cast \u2014 but a dull story"),
-    ("a great cast", "a\u00a0great cast"),
+    ("it wasn't a good film", "\ufeffit wasn\u2019t a good film"),
+    ('a "great" story, a great cast', "a \u201cgreat\u201d story, a\u00a0great cast"),
+    ("a great cast... but a dull story -- dull", "a great cast\u2026 but a dull story \u2014 dull"),
 ]
 
 
@@ -252,12 +163,6 @@ def test_text_as_phones_and_word_processors_write_it(straight, written, model_of
     expected = score("2a", model_of, sample_data, "--review", straight)
     assert score("2a", model_of, sample_data, "--review", written) == expected
     assert score("2a", model_of, sample_data, "--review", "-", stdin=written) == expected
-    # and so are primes
-    primes = [
-        ["--data", sample_data, "--model", model_of("3a"), "--length", 1, "--prime", x] for x in (straight, written)
-    ]
-    of_straight, of_written = (succeed(run_here("3b/generate_review.py", *options)).stdout for options in primes)
-    assert of_written == of_straight
 
 
 # -------------------------------------------------------------------------------------------- many reviews at once
@@ -292,40 +197,19 @@ def test_a_file_of_reviews(part, model_of, sample_data, tmp_path):
             assert word == alone[1]
 
 
-def test_first_words_are_no_formula(model_of, sample_data, tmp_path):
-    (tmp_path / "reviews.txt").write_text('=HYPERLINK("good") film\n- good\n')
-    rows = table(score("1a", model_of, sample_data, "--reviews", tmp_path / "reviews.txt"))
-    assert [row[3] for row in rows[1:]] == ['\'=HYPERLINK("good") film', "'- good"]
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_lines_end_where_a_line_ends(end, model_of, sample_data, tmp_path):
+def test_lines_end_where_a_line_ends(model_of, sample_data, tmp_path):
     """And nowhere else: reviews hold next-line characters, line separators, form feeds."""
-    odd = [f"a great{character}film" for character in "\x85\u2028\u2029\x0b\x0c\x1c\x1d\x1e"]
-    (tmp_path / "reviews.txt").write_bytes(end.join([*odd, "a bad film", ""]).encode())
-    rows = table(score("1a", model_of, sample_data, "--reviews", tmp_path / "reviews.txt"))
-    assert [row[0] for row in rows[1:]] == [str(number) for number in range(1, len(odd) + 2)]
-    assert all(row[2] in ("positive", "negative") for row in rows[1:])
+    lines = ["a great\x85film", "a great\u2028film", "a great\x0cfilm", "a bad film", ""]
+    for end in ("\n", "\r\n"):
+        (tmp_path / "reviews.txt").write_bytes(end.join(lines).encode())
+        rows = table(score("1a", model_of, sample_data, "--reviews", tmp_path / "reviews.txt"))
+        assert [row[0] for row in rows[1:]] == ["1", "2", "3", "4"]
 
 
-TABLES = {
-    "reviews.csv": "a great film,positive\n",
-    "Reviews.TSV": "a great film\tpositive\n",
-    "reviews.txt": '\ufeff"review","sentiment"\n"a great film",positive\n',
-    "reviews": "id;Text;Label\n1;a great film;1\n",
-}
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_is_refused(name, model_of, sample_data, tmp_path):
-    (tmp_path / name).write_text(TABLES[name], encoding="utf-8")
-    options = ["--data", sample_data, "--model", model_of("1a"), "--reviews", tmp_path / name]
-    refused(run_here("1a/BOW_test.py", *options), tmp_path / name, "is a table", "one a line")
-
-
-def test_a_review_may_name_what_tables_do(model_of, sample_data, tmp_path):
-    (tmp_path / "reviews.txt").write_text("a review, with sentiment, of a great film\n")
-    assert len(table(score("1a", model_of, sample_data, "--reviews", tmp_path / "reviews.txt"))) == 2
+def test_a_table_is_refused(model_of, sample_data, tmp_path):
+    (tmp_path / "Reviews.CSV").write_text("a great film,positive\n")
+    options = ["--data", sample_data, "--model", model_of("1a"), "--reviews", tmp_path / "Reviews.CSV"]
+    refused(run_here("1a/BOW_test.py", *options), tmp_path / "Reviews.CSV", "is a table", "one a line")
 
 
 def test_a_folder_of_reviews(model_of, sample_data, tmp_path):
@@ -342,18 +226,8 @@ def test_reviews_that_cannot_be_read(content, model_of, sample_data, tmp_path):
     if content is not None:
         (tmp_path / "reviews.txt").write_bytes(content)
     options = ["--data", sample_data, "--model", model_of("1a"), "--reviews", tmp_path / "reviews.txt"]
-    words = ["line 2", "UTF-8"] if content else []
+    words = ["review 2 in", "UTF-8"] if content else []
     refused(run_here("1a/BOW_test.py", *options), tmp_path / "reviews.txt", *words)
-
-
-def test_the_model_of_a_trial(tree, trained):
-    folder = tree / "1a" / "trials" / "scored"
-    folder.mkdir(parents=True)
-    refused(run_script("1a/BOW_test.py", "--trial", "scored", cwd=tree), folder / "BOW.model", "first")
-    (folder / "BOW.model").write_bytes((tree / "1a" / "BOW.model").read_bytes())
-    done = succeed(run_script("1a/BOW_test.py", "--trial", "scored", "--review", "a great film", cwd=tree))
-    shutil.rmtree(folder.parent)  # the other tests see the tree as the trainings left it
-    assert done.stdout.split()[1] in ("positive", "negative")
 
 
 def test_output_for_a_terminal_that_is_not_utf_8(model_of, sample_data):

@@ -36,7 +36,7 @@ VALUES = [
         '"',
         "$HOME",
     ],
-    *["/", ".", "..", "/dev/null", "/nowhere/at all", "x" * 300, "--", "-", "=", "a=b", "*", "%s", "{}"],
+    *["/", ".", "..", "/dev/null", "/nowhere/at all", "x" * 300, "-", "=", "a=b", "*", "%s", "{}"],
 ]
 
 # would be right and take for ever, or fetch gigabytes

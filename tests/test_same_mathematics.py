@@ -16,7 +16,7 @@ from twins import copy_weights, draw_with, handout_name, load_file
 from common.data.batches import bags_of, mean_embeddings, random_crops
 from common.data.reviews import Reviews
 from common.models import layers
-from common.training.evaluation import PIECE, language_test_pass
+from common.training.evaluation import PIECE, evaluate_language_batches
 from common.training.loop import make_optimizer
 
 VOCAB_SIZE = 40
@@ -359,7 +359,7 @@ def test_language_model_is_tested_in_pieces(language_models, device):
     ours, theirs = language_models
     rng = np.random.default_rng(0)
     x = torch.tensor(rng.integers(VOCAB_SIZE, size=(3, 2 * PIECE + 20)), device=device)
-    accuracy, loss, _ = language_test_pass(ours, [(x, None)])
+    accuracy, loss, _ = evaluate_language_batches(ours, [(x, None)])
     with torch.no_grad():
         their_loss, their_logits = theirs(x)
     assert accuracy == pytest.approx((their_logits.argmax(dim=2) == x[:, 1:]).double().mean().item())

@@ -160,20 +160,15 @@ def load_reviews(data, split, vocabulary, device, labelled=True):
 class Vocabulary:
     """How a model reads: the words it knows, the first `size` of a dictionary, less the stop words, and the direction.
 
-    `glove` takes GloVe's dictionary in place of IMDB's; a size of None takes all of it, but no more than `usual_size`.
-    `backwards` reads each review from its end. InputError where the dictionary is smaller than `size`.
+    `glove` takes GloVe's dictionary in place of IMDB's; a size of None, or one that is larger, takes all of it.
+    `backwards` reads each review from its end.
     """
 
-    def __init__(self, data, size=None, remove_stop_words=False, glove=False, usual_size=None, backwards=False):
+    def __init__(self, data, size=None, remove_stop_words=False, glove=False, backwards=False):
         dictionary = load_dictionary(data, glove)
         self.glove = glove
         self.no_of_words = len(dictionary)
-        self.size = size or min(usual_size or self.no_of_words, self.no_of_words)
-        if self.size > self.no_of_words:
-            raise InputError(
-                f"a vocabulary of {self.size} words is larger than the dictionary in {data}, which has "
-                f"{self.no_of_words}; choose a smaller --vocab-size, or the --data that a model was trained with"
-            )
+        self.size = min(size or self.no_of_words, self.no_of_words)
         self.words = dictionary[: self.size]
         self.backwards = [backwards]  # of each model that reads, more than one where their verdicts are averaged
         self.remove_stop_words = remove_stop_words
@@ -185,11 +180,9 @@ class Vocabulary:
 
     @classmethod
     def of_options(cls, options, glove=False, backwards=False):
-        """The vocabulary of a training: of the chosen size, else of the default one or, where it is smaller, the
-        dictionary's."""
-        usual_size = options.defaults["vocab_size"]
-        vocabulary = cls(options.data, options.vocab_size, options.remove_stop_words, glove, usual_size, backwards)
-        if options.vocab_size is None and usual_size is not None and vocabulary.size < usual_size:
+        """The vocabulary of a training: of `--vocab-size` words or, where it is smaller, the dictionary's."""
+        vocabulary = cls(options.data, options.vocab_size, options.remove_stop_words, glove, backwards)
+        if options.vocab_size is not None and vocabulary.size < options.vocab_size:
             print(f"the dictionary in {options.data} has {vocabulary.size} words: all are kept", file=sys.stderr)
         return vocabulary
 

@@ -29,12 +29,10 @@ def load_checkpoint(path, part, keys, advice):
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:  # PyTorch does not look whether the bytes of a tensor are as written
+            if archive.testzip() is not None:  # PyTorch does not compare the check sums
                 raise zipfile.BadZipFile
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; {advice}") from None
-    except (IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; {advice}") from error
     except Exception as error:  # torch.load meets damage with a dozen kinds of exception
         raise InputError(f"{path} is damaged or not a model or state file of part {part}; {advice}") from error
@@ -63,15 +61,11 @@ def save_model(path, part, model, hyperparameters, vocabulary, epochs_done, fini
 def load_model_file(path, part, script):
     """The dict that `save_model` wrote for `part`; `script`, the part's train script, makes one.
 
-    Says on standard error if its training is not finished. InputError as of `load_checkpoint`, and where the weights
-    are not numbers.
+    Says on standard error if its training is not finished. InputError as of `load_checkpoint`.
     """
     keys = ("hyperparameters", "state_dict", "vocabulary")
     saved = load_checkpoint(path, part, keys, f"run {part}/{script} first{_of_a_trial(path)}")
-    weights = [weight for weight in saved["state_dict"].values() if isinstance(weight, torch.Tensor)]
-    if not all(weight.isfinite().all() for weight in weights):
-        raise InputError(f"{path} holds weights that are not numbers: its training ran away; run {part}/{script} again")
-    if not saved.get("finished", True):  # models of before do not say
+    if not saved.get("finished", True):
         print(f"{path} is not trained to its end: it is that of epoch {saved['epochs_done'] - 1}", file=sys.stderr)
     return saved
 

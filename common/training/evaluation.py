@@ -1,16 +1,16 @@
-"""Test passes: accuracy and loss of a model over all reviews of the test set."""
+"""Evaluation: accuracy and loss of a model over all reviews of the test set."""
 
 from collections import defaultdict
 
 import torch
 
-from common.data.batches import batches_by_length
+from common.data.batches import batches_by_length, whole_batches
 from common.distributed.processes import in_turns
 from common.training.metrics import Tally, no_of_hits
 
 
 @torch.no_grad()
-def test_pass(model, batches):
+def evaluate_batches(model, batches):
     """(accuracy, loss, seconds) of a sentiment model over `batches`, its arguments (x, t, …), in evaluation mode."""
     model.eval()
     tally = Tally()
@@ -20,11 +20,16 @@ def test_pass(model, batches):
     return tally.figures()
 
 
-def test_passes(model, reviews, lengths, batch_size, seed, input_of=lambda ids: ids):
-    """(length, figures) of `test_pass` of a recurrent sentiment model on random crops of each of the `lengths`.
+def evaluate_lengths(model, reviews, options, input_of=lambda ids: ids):
+    """Yields (length, figures) of a recurrent sentiment model on random crops of each of the `--lengths`, or with
+    `--whole` once, on whole reviews; the figures are those of `evaluate_batches`.
 
     `input_of` makes the model's input of ids (batch, time) int64, by default these themselves.
     """
+    if options.whole:
+        batches = whole_batches(reviews, options.batch_size)
+        yield "whole", evaluate_batches(model, ((input_of(x), t, lengths) for x, t, lengths in batches))
+        return
 
     def counts(x, t, ends):
         model.reset_state()
@@ -33,11 +38,11 @@ def test_passes(model, reviews, lengths, batch_size, seed, input_of=lambda ids: 
             loss, logits = model.classify(h[:, :end], t)
             yield loss, no_of_hits(logits, t), len(t)
 
-    return _figures_by_length(model, batches_by_length(reviews, lengths, batch_size, seed), counts)
+    yield from _figures_by_length(model, reviews, options, counts)
 
 
 @torch.no_grad()
-def language_test_pass(model, batches):
+def evaluate_language_batches(model, batches):
     """(share of words predicted, loss, seconds) of a language model over `batches` of (x, _), in evaluation mode."""
     model.eval()
     tally = Tally()
@@ -47,13 +52,9 @@ def language_test_pass(model, batches):
     return tally.figures()
 
 
-def language_test_passes(model, reviews, lengths, batch_size, seed):
-    """(length, figures) of `language_test_pass` on random crops of each of the `lengths`."""
-
-    def counts(x, t, ends):
-        return _counts_of_words(model, x, ends)
-
-    return _figures_by_length(model, batches_by_length(reviews, lengths, batch_size, seed), counts)
+def evaluate_language_lengths(model, reviews, options):
+    """Yields (length, figures) of a language model on random crops of each of the `--lengths`."""
+    return _figures_by_length(model, reviews, options, lambda x, t, ends: _counts_of_words(model, x, ends))
 
 
 # timesteps whose logits, (batch, time, vocab), exist at once in a test of the language model
@@ -61,7 +62,7 @@ PIECE = 50
 
 
 def _counts_of_words(model, x, ends):
-    """For each of `ends`, which rise, what `Tally.add` takes of the first so many tokens of the crops x (batch, time).
+    """What `Tally.add` takes of the first tokens of the crops x (batch, time), up to each of `ends`, which rise.
 
     A crop goes through in pieces of 50 timesteps: the model's state carries over, so the figures are those of
     the whole crop, at a bounded amount of memory for the logits.
@@ -80,21 +81,21 @@ def _counts_of_words(model, x, ends):
 
 
 @torch.no_grad()
-def _figures_by_length(model, batches_of, counts):
-    """Yields (length, `Tally.figures`) for all of `batches_by_length`.
+def _figures_by_length(model, reviews, options, counts):
+    """Yields (length, `Tally.figures`) for each of the `--lengths`.
 
-    `counts` gives, of a batch, what `Tally.add` takes of its crops of each of its lengths.
+    `counts` gives, of a batch, what `Tally.add` takes of its crops of each of its lengths (`batches_by_length`).
     """
     model.eval()
-    ahead = defaultdict(list)  # of the lengths to come
-    for length, batches in batches_of:
+    longer = defaultdict(list)  # what is counted already for lengths to come
+    for length, batches in batches_by_length(reviews, options.lengths, options.batch_size, options.seed):
         tally = Tally()
-        for counted in ahead.pop(length, []):
+        for counted in longer.pop(length, []):
             tally.add(*counted)
         for x, t, ends in in_turns(batches):
             for end, counted in zip(ends, counts(x, t, ends), strict=True):
                 if end == length:
                     tally.add(*counted)
                 else:
-                    ahead[end].append(counted)
+                    longer[end].append(counted)
         yield length, tally.figures()

@@ -35,17 +35,18 @@ class Plateau(torch.optim.lr_scheduler.ReduceLROnPlateau):
         super().__init__(optimizer, factor=0.1, patience=1)
 
     def step(self, loss=None):
-        """Looks at the loss of a test; behind a step of the optimizer, which has none, it changes nothing."""
+        """Looks at the loss of a test; after a step of the optimizer, which has none, it changes nothing."""
         if loss is not None:
             super().step(loss)
 
 
 def make_scheduler(options, optimizer, no_of_reviews):
-    """The schedule that `--schedule`, `--lr` and `--lr-drop-epoch` ask for: its `step()` goes behind each step of the
+    """The schedule that `--schedule`, `--lr` and `--lr-drop-epoch` ask for: its `step()` comes after each step of the
     optimizer and sets the next one's learning rate.
 
     `no_of_reviews` is that of an epoch. One-cycle: Smith and Topin 2018; the drop to a tenth: handout, part 3a.
     """
+    # the handout's rate changes between two epochs, a cycle's with each batch: so all schedules count batches
     steps_an_epoch = math.ceil(no_of_reviews / options.batch_size)
     if options.schedule == "one-cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
@@ -80,7 +81,10 @@ class Training:
     ids of `vocabulary`; `by_length` gives each batch reviews of like length; `vectors` are the GloVe vectors that stand
     for their words, if any. InputError for a batch size that does not fit their number or that of the processes, a
     folder that cannot be written to, that another run uses or that holds one that was cut off, and a state that cannot
-    be gone on from.
+    be resumed.
+
+    In each of the `epochs()` a script calls `tally()` first, then goes through the `batches()`, whose progress bar
+    shows the tally.
     """
 
     def __init__(
@@ -96,21 +100,23 @@ class Training:
         by_length=False,
         vectors=None,
     ):
-        no_of_reviews = len(reviews)
-        _check_batch_size(options.batch_size, no_of_reviews)
+        _check_batch_size(options.batch_size, len(reviews))
         self.options = options
         self.model_path = options.output / model_name
         self.model = model
         self.optimizer = optimizer
-        self.no_of_reviews = no_of_reviews
+        self.no_of_reviews = len(reviews)
         self.lengths = reviews.lengths if by_length else None
         self.vocabulary = vocabulary
         self.vectors = vectors
+        # the reviews that decide on the best epoch and on the early stop: those held out, or else the test's
+        self.deciding = "test" if options.validation is None else "validation"
         self.device = device
-        no_of_batches = math.ceil(no_of_reviews / options.batch_size)
+        no_of_batches = math.ceil(len(reviews) / options.batch_size)
         data = {"vocabulary": vocabulary.description(), "sha256_of_reviews": reviews.sha256()}
         path = self.model_path.with_suffix(".state")
         self.state = RunState(path, options, model, optimizer, scheduler, data, no_of_batches, device)
+        self.generator = self.state.generator  # what shuffles and crops draw from
         self.signals = Signals(self.state)
         self._was_finished = False
         if processes.count() > 1:
@@ -143,11 +149,6 @@ class Training:
         """One dict of figures an epoch."""
         return self.state.history
 
-    @property
-    def generator(self):
-        """What shuffles and crops draw from."""
-        return self.state.generator
-
     def epochs(self):
         """The epochs still to do, counted from 0.
 
@@ -162,15 +163,17 @@ class Training:
         self.state.give_best_weights()
 
     def tally(self):
-        """The `Tally` of the epoch, empty but for what a resumed one has of it already."""
+        """The `Tally` of the epoch, before its `batches()`; of a resumed one with what it has counted already."""
         self.state.tally = self.state.tally or Tally()
         return self.state.tally
 
     def batches(self, tokens=None):
         """The rows of the training reviews, shuffled, in batches: int64 tensors (batch,), the last may be shorter.
 
-        Of several processes, each gets its own rows of each batch. The progress bar counts reviews or, for a language
-        model, the so many `tokens` of each.
+        The `tally()` comes before. Of several processes, each gets its own rows of each batch. While a script works on
+        a batch, `processes.shared_batch` keeps how many rows all of it has: `random_crops`, dropout and batch norm read
+        this without being told, so that they draw and average over the whole batch. The progress bar counts reviews
+        or, for a language model, the `tokens` that it takes of each.
         """
         state = self.state
         batches = self._batches_to_do()
@@ -185,11 +188,11 @@ class Training:
                 bar.count(len(rows))
         self.signals.end_if_asked()
 
-    def of_batches(self, reduce, numbers):
-        """Of `numbers` (reviews,) int64, `reduce`, torch.sum or torch.max, of the rows of each batch that `batches()`
-        will give in this epoch, a list.
+    def reduce_each_batch(self, reduce, numbers):
+        """For each batch that `batches()` will give in this epoch, `reduce`, torch.sum or torch.max, of its rows of
+        `numbers` (reviews,) int64: a list.
 
-        It waits for the device, for all batches at once.
+        It waits for the device once, for all batches.
         """
         figures = []
         for rows in self._batches_to_do():
@@ -208,9 +211,9 @@ class Training:
         return state.rows.split(self.options.batch_size)[state.batches_done :]
 
     def report_training(self, figures, perplexity=False):
-        """Keeps the epoch's `Tally.figures` and prints them after its number."""
+        """Records the epoch's `Tally.figures` and prints them after its number."""
         if "train_loss" not in self.history[-1]:  # else a run that was interrupted in its test has printed them
-            self._keep("train", figures)
+            self._record("train", figures)
             print(len(self.history) - 1, figures_line(figures, perplexity), flush=True)
 
     def test_is_due(self):
@@ -221,8 +224,7 @@ class Training:
         done = len(self.history)
         is_due = done % self.options.test_every == 0 or done >= self.options.epochs
         if is_due:
-            self.signals.end_if_asked()
-            self.signals.begin_test(self.state.place())
+            self.signals.begin_test()
         return is_due
 
     @contextmanager
@@ -246,37 +248,36 @@ class Training:
             norm.momentum = momentum
 
     def report_test(self, figures, perplexity=False):
-        """Keeps the test's `Tally.figures` and prints them, indented; behind a word if they are of `--validation`."""
+        """Records the test's `Tally.figures` and prints them, indented, after a word if they are of `--validation`."""
         self.signals.end_test()
-        self._keep(self._measure(), figures)
+        self._record(self.deciding, figures)
         if self.options.schedule == "plateau":
-            self.state.scheduler.step(self.history[-1][f"{self._measure()}_loss"])
-        word = "" if self._measure() == "test" else "validation "
+            self.state.scheduler.step(self.history[-1][f"{self.deciding}_loss"])
+        word = "" if self.deciding == "test" else "validation "
         print("  ", word + figures_line(figures, perplexity), flush=True)
 
     def end_epoch(self):
         """Saves the state that `--resume` goes on from, and the results so far."""
-        tested = f"{self._measure()}_loss" in self.history[-1]
+        tested = f"{self.deciding}_loss" in self.history[-1]
         if self.options.early_stopping and tested and self._tests_since_best() == 0:
             self.state.best_weights = copy_of_weights(self.model)
         self.state.rows, self.state.batches_done, self.state.tally = None, 0, None
-        self.state.save(place=None)
+        self.state.save(position=None)
         self._write_results(finished=False)
 
     def final_test_is_due(self):
         """Whether, with `--validation`, the test reviews are still to be looked at, once, when all epochs are done."""
         is_due = self._final_test_is_missing()
         if is_due:
-            self.signals.end_if_asked()
-            self.signals.begin_test(place=None)
+            self.signals.begin_test()
         return is_due
 
     def report_final_test(self, figures, perplexity=False):
-        """Keeps the figures of the final test with those of the epoch whose weights the model has, and prints them."""
+        """Records the figures of the final test with those of the epoch whose weights the model has; prints them."""
         self.signals.end_test()
-        self._keep("test", figures, self.history[self._epoch_of_the_model()])
+        self._record("test", figures, self.history[self._epoch_of_the_model()])
         print("  ", figures_line(figures, perplexity), flush=True)
-        self.state.save(place=None)
+        self.state.save(position=None)
 
     def save_model(self, hyperparameters, finished=False):
         """Saves the model as it is now, with its constructor's arguments, and whether its run is `finished`."""
@@ -296,24 +297,20 @@ class Training:
         elif self.options.note and processes.rank() == 0:
             write_note(self.options)
 
-    def _keep(self, name, figures, epoch=None):
+    def _record(self, name, figures, epoch=None):
         accuracy, loss, seconds = figures
-        # of training reviews, a loss as large as that is more than a wrong step: no further one leads back
+        # a training loss whose exponential overflows is more than a wrong step: no later step mends it
         if not math.isfinite(perplexity_of(loss) if name == "train" else loss):
             raise InputError(
                 f"the {name} loss of epoch {len(self.history) - 1} is {loss}: the training has run away; lower --lr "
-                f"({self.options.lr} now) and start anew"
+                f"({self.options.lr} now) and start again"
             )
         epoch = self.history[-1] if epoch is None else epoch
         epoch |= {f"{name}_accuracy": accuracy, f"{name}_loss": loss, f"{name}_seconds": seconds}
 
-    def _measure(self):
-        """Which reviews decide on the best epoch and on the early stop: those held out, or else the test's."""
-        return "test" if self.options.validation is None else "validation"
-
     def _accuracies(self):
         """The accuracies that decide, a dict from the epochs that were tested."""
-        name = f"{self._measure()}_accuracy"
+        name = f"{self.deciding}_accuracy"
         return {number: epoch[name] for number, epoch in enumerate(self.history) if name in epoch}
 
     def _tests_since_best(self):
@@ -351,8 +348,8 @@ class Training:
 
     def _check_processes_are_alike(self):
         """InputError where a process has another device, other options or data, or another state than the first."""
-        place = len(self.history), self.state.batches_done
-        runs = processes.gather((self.device.type, plain_options(self.options), self.state.data, place))
+        position = len(self.history), self.state.batches_done
+        runs = processes.gather((self.device.type, plain_options(self.options), self.state.data, position))
         for number, run in enumerate(runs):
             if run != runs[0]:
                 raise InputError(
@@ -362,12 +359,9 @@ class Training:
                 )
 
     def _say_where_it_goes_on(self):
-        if self.state.rows is not None:
-            batches = self.state.batches_done
-            print(f"going on in epoch {len(self.history) - 1}, after {batches} batches", file=sys.stderr)
-        elif self.history and self._is_finished() and self._final_test_is_missing():
+        if self.history and not self._is_finished():
+            print(f"going on {self.state}", file=sys.stderr)
+        elif self.history and self._final_test_is_missing():
             print("going on with the final test", file=sys.stderr)
-        elif self.history and self._is_finished():
-            print(f"finished already: epoch {len(self.history) - 1} was the last", file=sys.stderr)
         elif self.history:
-            print(f"going on after epoch {len(self.history) - 1}", file=sys.stderr)
+            print(f"finished already: epoch {len(self.history) - 1} was the last", file=sys.stderr)

@@ -65,7 +65,7 @@ def perplexity_of(loss):
 class ProgressBar(tqdm):
     """The bar of a training epoch, on a terminal: reviews done and reviews a second, and the epoch's loss so far.
 
-    `done` of `total` reviews are behind it. With `tokens`, how many a language model takes of each, it counts tokens
+    It starts at `done` of `total` reviews. With `tokens`, how many a language model takes of each, it counts tokens
     and shows the perplexity. The `Tally` is looked at only when the bar is drawn: a GPU does not wait for it.
     """
 

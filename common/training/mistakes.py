@@ -38,7 +38,7 @@ def _names_and_texts(data, rows):
     vocabulary = Vocabulary(data)
     reviews = load_reviews(data, "test", vocabulary, "cpu")
     names = load_lines(data, "imdb_test_names.txt")
-    # the words behind the zeros, of all reviews in their order
+    # the words that became zeros, of all reviews in their order
     unknown = load_lines(data, "imdb_test_unknown.txt")
     for row in rows:
         start = int(reviews.starts[row])

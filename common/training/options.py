@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import math
 import re
 from pathlib import Path
 
@@ -26,63 +27,39 @@ class OptionParser(argparse.ArgumentParser):
     @functools.cached_property
     def inputs(self):
         """Options that say what a model is given: one of them at a time."""
-        return self.add_mutually_exclusive_group()
+        return self.add_mutually_exclusive_group()  # not before it is needed: argparse's help fails on an empty group
 
     def error(self, message):
         if "expected one argument" in message and "--review" in message:
             message += '; a text that begins with a dash is given as --review="-10/10"'
         raise InputError(f"{message} (see --help)")
 
-    def parse_args(self, arguments=None):
-        """As argparse's, which makes an empty list of the value in --name=--."""
-        options = super().parse_args(arguments)
-        for name, value in vars(options).items():
-            if value == []:
-                self.error(f"argument --{name.replace('_', '-')}: -- is no value")
-        return options
+
+def _checked(convert, is_good, complaint):
+    """A `type` for an option: `convert`, but its result must be good, else the text and the complaint are shown."""
+
+    def parse(text):
+        try:
+            value = convert(text)
+            if is_good(value):
+                return value
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"{text!r} {complaint}")
+
+    return parse
 
 
-def _number(text, kind=float):
-    try:
-        return kind(text)
-    except ValueError:
-        wanted = "number" if kind is float else "whole number"
-        raise argparse.ArgumentTypeError(f"{text!r} is not a {wanted}") from None
-
-
-def whole_number(text):
-    """An option's whole number, for `choices`."""
-    return _number(text, int)
-
-
-def positive_int(text):
-    """An option's whole number from 1 to 2**31 - 1."""
-    number = whole_number(text)
-    if not 1 <= number < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 2**31 - 1")
-    return number
-
-
-def seed_number(text):
-    """An option's whole number from 0 to 2**63 - 1, the seeds that PyTorch takes."""
-    number = whole_number(text)
-    if not 0 <= number < 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 2**63 - 1")
-    return number
-
-
-def trial_name(text):
-    """An option's name that can be a folder's."""
-    if not re.fullmatch(r"\w[\w.-]*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a name of letters, digits, '.', '_' and '-'")
-    return text
-
-
-def person_name(text):
-    """An option's name of a person, such as "van der Berg, Jan", which is to be a file's name too."""
-    if not text.strip() or text.startswith(".") or "/" in text or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be the name of a file")
-    return text.strip()
+# the types of options
+whole_number = _checked(int, lambda number: True, "is not a whole number")
+positive_int = _checked(int, lambda number: 1 <= number < 2**31, "is not a whole number from 1 to 2**31 - 1")
+seed_number = _checked(int, lambda number: 0 <= number < 2**63, "is not a whole number from 0 to 2**63 - 1")
+positive_float = _checked(float, lambda number: 0 < number < math.inf, "is not a number above 0")
+probability = _checked(float, lambda number: 0 <= number < 1, "is not a probability from 0 to below 1")
+trial_name = _checked(str, re.compile(r"\w[\w.-]*").fullmatch, "is not a name of letters, digits, '.', '_' and '-'")
+person_name = _checked(  # such as "van der Berg, Jan"
+    str.strip, lambda name: re.fullmatch(r"[^./][^/]*", name) and name.isprintable(), "cannot be the name of a file"
+)
 
 
 def remark(text):
@@ -90,43 +67,22 @@ def remark(text):
     return " ".join(text.encode(errors="replace").decode().split())
 
 
-def positive_float(text):
-    """An option's number above 0, not infinite."""
-    number = _number(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return number
-
-
-def probability(text):
-    """An option's probability: from 0 to below 1."""
-    number = _number(text)
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a probability from 0 to below 1")
-    return number
-
-
-def _add_common_options(parser, batch_size):
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=REPOSITORY / "preprocessed_data",
-        metavar="DIR",
-        help="what preprocess_data.py wrote",
-    )
+def _add_common_options(parser):
+    data = REPOSITORY / "preprocessed_data"
+    parser.add_argument("--data", type=Path, default=data, metavar="DIR", help="what preprocess_data.py wrote")
     add_device_option(parser)
     add_precision_option(parser)
     parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of all that is drawn at random")
-    parser.add_argument("--batch-size", type=positive_int, default=batch_size, metavar="N", help="reviews a step")
+    parser.add_argument("--batch-size", type=positive_int, default=200, metavar="N", help="reviews a step")
 
 
 def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_drop_epoch=None):
     """A parser with the options of every train script; the arguments are the handout's settings of the part.
 
-    A `vocab_size` of None stands for the whole dictionary; of a smaller one, the default is all of it too.
+    A `vocab_size` of None stands for the whole dictionary.
     """
     parser = OptionParser(description)
-    _add_common_options(parser, batch_size=200)
+    _add_common_options(parser)
     add = parser.add_argument
     add("--output", type=Path, metavar="DIR", help="where the model goes (default: the part's directory)")
     add("--epochs", type=positive_int, default=epochs, metavar="N", help="passes over the training reviews")
@@ -137,42 +93,20 @@ def training_options(description, *, epochs, vocab_size=8000, dropout=0.5, lr_dr
         choices=["constant", "one-cycle", "plateau"],
         default="constant",
         help="one-cycle: the learning rate rises to --lr and falls to nearly nothing, the momentum the other way; "
-        "plateau: a tenth of it after two tests (on the held-out reviews, with --validation) without a lower loss",
+        "plateau: a tenth of it after two tests without a lower loss",
     )
-    add(
-        "--lr-drop-epoch",
-        type=positive_int,
-        default=lr_drop_epoch,
-        metavar="N",
-        help="of the constant schedule: a tenth of --lr after N epochs",
-    )
-    add(
-        "--validation",
-        type=positive_int,
-        metavar="N",
-        help="hold N labelled training reviews out and test on them; on the test reviews once, at the end",
-    )
-    add(
-        "--early-stopping",
-        type=positive_int,
-        metavar="N",
-        help="stop after N tests (on the held-out reviews, with --validation) without a better accuracy",
-    )
-    usual = f"all of a smaller dictionary (default: {vocab_size})" if vocab_size else "all by default"
-    add("--vocab-size", type=positive_int, metavar="N", help=f"most frequent words kept; {usual}")
-    parser.usual_vocab_size = vocab_size
+    add("--lr-drop-epoch", type=positive_int, default=lr_drop_epoch, metavar="N", help="a tenth of --lr after N epochs")
+    add("--validation", type=positive_int, metavar="N", help="test on N training reviews that are held out")
+    add("--early-stopping", type=positive_int, metavar="N", help="stop after N tests without a better accuracy")
+    words = "most frequent words kept" + (", of a smaller dictionary all" if vocab_size else " (default: all)")
+    add("--vocab-size", type=positive_int, default=vocab_size, metavar="N", help=words)
     add("--hidden-units", type=positive_int, default=500, metavar="N", help="units of each hidden layer")
     add("--dropout", type=probability, default=dropout, metavar="P", help="share of units dropped; 0: none")
     add("--remove-stop-words", action="store_true", help="make NLTK's English stop words unknown")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--resume", action="store_true", help="go on from the state of a run that was cut off")
     group.add_argument("--overwrite", action="store_true", help="remove what an earlier run left there")
-    add(
-        "--max-time",
-        type=positive_float,
-        metavar="MINUTES",
-        help="then end, at the next batch, with all that --resume goes on from saved",
-    )
+    add("--max-time", type=positive_float, metavar="MINUTES", help="then save and end; --resume goes on from there")
     add("--trial", type=trial_name, default="default", metavar="NAME", help="goes to the part's trials/NAME")
     add("--note", type=remark, default="", metavar="TEXT", help="a remark for the results sheet")
     parser.set_defaults(test_every=1)
@@ -195,25 +129,15 @@ def add_precision_option(parser):
 
 def add_bag_of_words_options(parser):
     """`--hidden-layers` and `--precise-batch-norm` of parts 1a and 1b."""
-    add = parser.add_argument
-    add("--hidden-layers", type=whole_number, choices=[1, 2, 3], default=1, help="hidden layers")
-    add(
-        "--precise-batch-norm",
-        action="store_true",
-        help="before each test, measure batch norm's running figures on all training reviews",
-    )
+    parser.add_argument("--hidden-layers", type=whole_number, choices=[1, 2, 3], default=1, help="hidden layers")
+    precise = "before each test, measure batch norm's running figures on all training reviews"
+    parser.add_argument("--precise-batch-norm", action="store_true", help=precise)
 
 
 def add_sequence_options(parser, *, train_length, test_length, test_every, layers):
     """The options of the parts with LSTM layers; the arguments are the handout's settings of the part."""
     add = parser.add_argument
-    add(
-        "--train-length",
-        type=positive_int,
-        default=train_length,
-        metavar="N",
-        help="tokens of a training crop",
-    )
+    add("--train-length", type=positive_int, default=train_length, metavar="N", help="tokens of a training crop")
     add("--test-length", type=positive_int, default=test_length, metavar="N", help="tokens of a test crop")
     add("--test-every", type=positive_int, default=test_every, metavar="N", help="test after every N epochs")
     add("--layers", type=whole_number, choices=[1, 2, 3], default=layers, help="LSTM layers")
@@ -221,33 +145,24 @@ def add_sequence_options(parser, *, train_length, test_length, test_every, layer
 
 def add_pool_option(parser):
     """`--pool` of parts 2a, 2b and 3c."""
-    parser.add_argument(
-        "--pool",
-        choices=["max", "mean", "concat"],
-        default="max",
-        help="how the timesteps become one vector; concat: the last one, maximum and mean side by side",
-    )
+    pools = "how the timesteps become one vector; concat: the last one, maximum and mean side by side"
+    parser.add_argument("--pool", choices=["max", "mean", "concat"], default="max", help=pools)
 
 
 def add_weight_drop_option(parser):
     """`--weight-drop` of parts 3a and 3c."""
-    parser.add_argument(
-        "--weight-drop",
-        type=probability,
-        default=0.0,
-        metavar="P",
-        help="share of each LSTM's hidden-to-hidden weights dropped",
-    )
+    drop = "share of each LSTM's hidden-to-hidden weights dropped"
+    parser.add_argument("--weight-drop", type=probability, default=0.0, metavar="P", help=drop)
 
 
-def testing_options(description, *, model, lengths=None, batch_size=200, several_models=False):
+def evaluation_options(description, *, model, several_models=False):
     """A parser with the options of every test script.
 
-    `model` is the place of the model file of the handout's settings, and `lengths` the default of `--lengths` where the
-    part has it. With `several_models`, `--model` takes several files, and is a list.
+    `model` is the place of the model file of the handout's settings. With `several_models`, `--model` takes several
+    files, and is a list.
     """
     parser = OptionParser(description)
-    _add_common_options(parser, batch_size)
+    _add_common_options(parser)
     several = "; of several, the probabilities are averaged" if several_models else ""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
@@ -258,23 +173,16 @@ def testing_options(description, *, model, lengths=None, batch_size=200, several
         help=f"the trained model (default: that of --trial){several}",
     )
     group.add_argument("--trial", type=trial_name, default="default", metavar="NAME", help="of the part's trials/NAME")
-    parser.several_models = several_models
-    parser.model = model
-    if lengths is not None:
-        parser.inputs.add_argument(
-            "--lengths",
-            type=positive_int,
-            nargs="+",
-            default=lengths,
-            metavar="N",
-            help="tokens of a test crop",
-        )
+    parser.model, parser.several_models = model, several_models
     return parser
 
 
-def folder_of_trial(part_directory, trial):
-    """Where a trial's results go: that of "default" to the part's directory itself."""
-    return part_directory if trial == "default" else part_directory / "trials" / trial
+def add_lengths_option(parser):
+    """`--lengths` of the test scripts of the parts with LSTM layers; the default is the handout's."""
+    lengths = list(range(50, 501, 50))
+    parser.inputs.add_argument(
+        "--lengths", type=positive_int, nargs="+", default=lengths, metavar="N", help="tokens of a test crop"
+    )
 
 
 def add_review_option(parser):
@@ -282,24 +190,22 @@ def add_review_option(parser):
     parser.inputs.add_argument("--review", metavar="TEXT", help="score this review instead; - reads standard input")
 
 
-def add_reviews_option(parser):
-    """`--reviews` and `--mistakes` of the sentiment parts' test scripts."""
-    parser.inputs.add_argument(
-        "--reviews", type=Path, metavar="FILE", help="score these instead: one a line, or a folder of .txt files"
-    )
-    parser.inputs.add_argument(
-        "--mistakes",
-        type=positive_int,
-        metavar="N",
-        help="test on whole reviews instead; how many of each kind are told right, and the N surest mistakes",
-    )
+def add_sentiment_options(parser, recurrent=False):
+    """`--review`, `--reviews` and `--mistakes`, for `common.training.prediction.answer`, and with `recurrent` those of
+    `common.training.evaluation.evaluate_lengths`."""
+    add = parser.inputs.add_argument
+    if recurrent:
+        add_lengths_option(parser)
+        add("--whole", action="store_true", help="test on whole reviews instead, their padding left out")
+    add_review_option(parser)
+    add("--reviews", type=Path, metavar="FILE", help="score these instead: one a line, or a folder of .txt files")
+    mistakes = "test on whole reviews instead; how many of each kind it recognises, and the N surest mistakes"
+    add("--mistakes", type=positive_int, metavar="N", help=mistakes)
 
 
-def add_whole_option(parser):
-    """`--whole` of the test scripts of parts 2a, 2b and 3c."""
-    parser.inputs.add_argument(
-        "--whole", action="store_true", help="test on whole reviews instead, their padding left out"
-    )
+def folder_of_trial(part_directory, trial):
+    """Where a trial's results go: that of "default" to the part's directory itself."""
+    return part_directory if trial == "default" else part_directory / "trials" / trial
 
 
 # where a run happens, not what it is
@@ -313,24 +219,18 @@ def as_words(name, value):
     return f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
 
 
-def _settings(parser, options):
-    """The options that are not the handout's, as the words of a command line."""
-    return " ".join(
+def parse_training_options(parser, script, arguments=None):
+    """The options of the train script at the path `script`, with `part`, `settings`, `lr` and `output` filled in.
+
+    They are those of the command line, or of a list of `arguments`. `settings` are those that differ from the
+    handout's, as the words of a command line.
+    """
+    options = parser.parse_args(arguments)
+    options.settings = " ".join(
         as_words(name, value)
         for name, value in vars(options).items()
         if name not in PLACES and value != parser.get_default(name)
     )
-
-
-def parse_training_options(parser, script, arguments=None):
-    """The options of the train script at the path `script`, with `part`, `settings`, `lr` and `output` filled in.
-
-    They are those of the command line, or of a list of `arguments`.
-    """
-    options = parser.parse_args(arguments)
-    options.settings = _settings(parser, options)
-    options.defaults = {name: parser.get_default(name) for name in vars(options)}
-    options.defaults["vocab_size"] = parser.usual_vocab_size
     part_directory = Path(script).resolve().parent
     options.part = part_directory.name
     if options.lr is None:
@@ -344,7 +244,7 @@ def parse_training_options(parser, script, arguments=None):
     return options
 
 
-def parse_testing_options(parser, arguments=None):
+def parse_evaluation_options(parser, arguments=None):
     """The options of a test script, with `model` filled in: of the command line, or of a list of `arguments`."""
     options = parser.parse_args(arguments)
     if options.model is None:

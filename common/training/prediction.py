@@ -2,16 +2,16 @@
 
 import csv
 import os
-import re
 import sys
 
 import torch
 from tqdm import tqdm
 
 from common.data.batches import Bags, shortest_first, whole_batches
+from common.data.reviews import Reviews, load_reviews
 from common.data.tokenizing import load_punkt, tokenize
 from common.errors import InputError
-from common.files import is_hidden, no_formula
+from common.training.mistakes import print_mistakes
 
 # how phones and word processors write what the reviews of the data set hold as typewriters do
 STRAIGHT = str.maketrans(
@@ -24,11 +24,30 @@ STRAIGHT = str.maketrans(
     }
 )
 
-# the largest batch of shortened reviews, as large as a training batch of part 2a: larger ones are no faster on a CPU
-ROWS = 200
-TOKENS = 20_000
-
 FIRST_WORDS = 8  # shown beside a verdict
+
+
+def answer(options, vocabulary, device, probabilities_of, with_words=False):
+    """Prints what `--review`, `--reviews` or `--mistakes` asks for; returns whether one of them was given.
+
+    `probabilities_of` gives the probabilities that `Reviews` are positive, a list of float. `with_words` adds to the
+    verdict on `--review` the words that moved it most.
+    """
+    if options.review is not None:
+        review = own_review(options.review, options.data, vocabulary, device)
+        (probability,) = probabilities_of(review)
+        print(verdict(probability), flush=True)
+        if with_words:
+            for word, change in influential_words(review, vocabulary, probabilities_of):
+                print(f"{change:+.4f} {word}")
+    elif options.reviews is not None:
+        print_verdicts(options.reviews, options.data, vocabulary, device, probabilities_of)
+    elif options.mistakes is not None:
+        test = load_reviews(options.data, "test", vocabulary, device)
+        print_mistakes(probabilities_of(test), test.labels, options.data, options.mistakes)
+    else:
+        return False
+    return True
 
 
 def own_tokens(content, where):
@@ -61,56 +80,39 @@ def own_review(text, data, vocabulary, device):
     return review
 
 
-def own_reviews(path, data, vocabulary, device):
-    """The user's own reviews in `path`, a file with one a line, or a folder of `.txt` files: their names, their
-    first words, `Reviews`.
+def print_verdicts(path, data, vocabulary, device, probabilities_of):
+    """Prints a table for a spreadsheet, a line for each of the user's own reviews in `path`, which is a file with one
+    a line, or a folder of `.txt` files. `probabilities_of` is that of `answer`.
 
-    The names are the numbers of the lines, from 1, or the files'. InputError where there is nothing to read, and for a
-    table, whose other columns are no reviews.
+    InputError where there is nothing to read, and for a table, whose other columns are no reviews.
     """
+    advice = "give a file of the reviews alone, one a line, or a folder of .txt files"
+    if path.suffix.lower() in (".csv", ".tsv"):
+        raise InputError(f"{path} is a table: {advice}")
     try:
         if path.is_dir():
-            names = [file.name for file in sorted(path.glob("*.txt")) if not is_hidden(file.name)]
-            places = [path / name for name in names]
-            contents = [place.read_bytes() for place in places]
+            files = sorted(path.glob("[!.]*.txt"))  # hidden files are no reviews
+            names, contents = [file.name for file in files], [file.read_bytes() for file in files]
         else:
             contents = path.read_bytes().splitlines()  # of bytes, lines end at \n, \r\n and \r alone
             names = range(1, len(contents) + 1)
-            places = [f"{path}, line {number}," for number in names]
-            if path.suffix.lower() in (".csv", ".tsv") or (contents and _is_header(contents[0])):
-                raise InputError(
-                    f"{path} is a table: give a file of the reviews alone, one a line, or a folder of .txt files"
-                )
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
     if not contents:
-        raise InputError(f"{path} holds no reviews: give a file with one a line, or a folder of .txt files")
+        raise InputError(f"{path} holds no reviews: {advice}")
     load_punkt(data)
-    pairs = tqdm(zip(contents, places, strict=True), desc="reading", total=len(contents), leave=False, disable=None)
-    tokens = [own_tokens(content, place) for content, place in pairs]
-    first_words = [" ".join(content.decode("utf-8-sig").split()[:FIRST_WORDS]) for content in contents]
-    return list(names), first_words, vocabulary.reviews_of(tokens, device)
-
-
-def _is_header(line):
-    """Whether a line, bytes, is the first of a table of reviews and their labels."""
-    cells = {cell.strip(b" \"'\xef\xbb\xbf") for cell in re.split(b"[,;\t]", line.lower())}
-    return bool(cells & {b"review", b"text"}) and bool(cells & {b"sentiment", b"label"})
-
-
-def print_verdicts(names, first_words, reviews, probabilities_of):
-    """Prints a table for a spreadsheet, a line for each of `own_reviews`.
-
-    `probabilities_of` is asked for those that hold a known word, as `Reviews`: it gives their probabilities, a list.
-    """
-    is_known = [bool(ids.any()) for ids in reviews.ids.split(reviews.lengths.tolist())]
-    known = torch.tensor(is_known, device=reviews.ids.device).nonzero()[:, 0]
-    probabilities = iter(probabilities_of(reviews.take(known)) if len(known) else [])
+    pairs = tqdm(zip(names, contents, strict=True), desc="reading", total=len(contents), leave=False, disable=None)
+    reviews = vocabulary.reviews_of(
+        [own_tokens(content, f"review {name} in {path}") for name, content in pairs], device
+    )
+    # only a review with a known word has a verdict
+    is_known = torch.stack([ids.any() for ids in reviews.ids.split(reviews.lengths.tolist())])
+    probabilities = iter(probabilities_of(reviews.take(is_known.nonzero()[:, 0])) if is_known.any() else [])
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(["review", "probability", "verdict", "first words"])
-    for name, words, has_verdict in zip(names, first_words, is_known, strict=True):
-        told = _verdict(next(probabilities)) if has_verdict else ("", "no known word")
-        table.writerow([name, *told, no_formula(words)])
+    for name, content, has_verdict in zip(names, contents, is_known.tolist(), strict=True):
+        told = verdict(next(probabilities)).split() if has_verdict else ("", "no known word")
+        table.writerow([name, *told, " ".join(content.decode("utf-8-sig").split()[:FIRST_WORDS])])
 
 
 @torch.no_grad()
@@ -118,7 +120,7 @@ def probability_positive(model, x, *lengths):
     """What a sentiment model thinks of each review of a batch, in evaluation mode: probabilities, a list of float.
 
     x is what the model takes: token ids (batch, time) int64, vectors (batch, features) or (batch, time, features)
-    float, or `Bags`; `lengths` (batch,) int64 too, if the timesteps behind them are padding.
+    float, or `Bags`; `lengths` (batch,) int64 too, if the timesteps after them are padding.
     """
     model.eval()
     batch = len(x.offsets) - 1 if isinstance(x, Bags) else len(x)
@@ -140,49 +142,28 @@ def probabilities_of_whole(model, reviews, batch_size, input_of=lambda ids: ids)
     return found
 
 
-def verdict(model, x):
-    """The probability that the one review of a batch x is positive, and what follows: "0.9895 positive".
-
-    x is as for `probability_positive`.
-    """
-    (probability,) = probability_positive(model, x)
-    return " ".join(_verdict(probability))
+def verdict(probability):
+    """The probability that a review is positive, and what follows: "0.9895 positive"."""
+    return f"{probability:.4f} {'positive' if probability >= 0.5 else 'negative'}"
 
 
-def _verdict(probability):
-    return f"{probability:.4f}", "positive" if probability >= 0.5 else "negative"
-
-
-def influential_words(model, ids, vocabulary, input_of=lambda ids: ids):
+def influential_words(review, vocabulary, probabilities_of):
     """The words that move a review's probability most: a list of up to ten pairs (word, change), the largest first.
 
     The change is the probability that the review is positive, less that of the review with all occurrences of the word
     left out: above 0, the word makes the review more positive. Unknown words are not listed, nor is a word that is the
-    whole review.
-
-    ids: (time,) int64, of the `Vocabulary`, or, as several models read them, (time, models). `input_of` makes the
-    model's input of ids (batch, time) int64, by default these themselves.
+    whole review. `review` is `Reviews` of one, `probabilities_of` is that of `answer`.
     """
-    columns = ids.view(len(ids), -1).unbind(dim=1)  # the same words, in each model's direction
+    # where several models read, ids are (time, models): the same words, in each model's direction
+    columns = review.ids.view(len(review.ids), -1).unbind(dim=1)
     words, counts = columns[0].unique(return_counts=True)
-    listed = (words > 0) & (counts < len(ids))
-    words, counts = words[listed], counts[listed]
+    words = words[(words > 0) & (counts < len(review.ids))]
 
-    # reviews of the same length share a batch: padding would be read as unknown words
-    batches = []
-    for count in counts.unique().tolist():
-        rows = max(1, min(ROWS, TOKENS // (len(ids) - count)))
-        batches += words[counts == count].split(rows)
+    is_kept = [column != words[:, None] for column in columns]  # (words, time)
+    ids = torch.stack([column.expand(kept.shape)[kept] for column, kept in zip(columns, is_kept, strict=True)], dim=1)
+    shortened = Reviews(ids.view(-1, *review.ids.shape[1:]), is_kept[0].sum(dim=1), words.float())
 
-    (probability,) = probability_positive(model, input_of(ids[None]))
-    changes = []
-    for batch in tqdm(batches, desc="words", leave=False, disable=None):
-        shortened = []
-        for column in columns:
-            kept = column != batch[:, None]
-            shortened.append(column.expand(kept.shape)[kept].view(len(batch), -1))
-        shortened = torch.stack(shortened, dim=-1).view(len(batch), -1, *ids.shape[1:])
-        without = probability_positive(model, input_of(shortened))
-        names = (str(vocabulary.words[word - 1]) for word in batch.tolist())
-        changes += ((name, probability - other) for name, other in zip(names, without, strict=True))
+    (probability,) = probabilities_of(review)
+    names = (str(vocabulary.words[word - 1]) for word in words.tolist())
+    changes = [(name, probability - other) for name, other in zip(names, probabilities_of(shortened), strict=True)]
     return sorted(changes, key=lambda pair: abs(pair[1]), reverse=True)[:10]

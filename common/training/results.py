@@ -1,9 +1,10 @@
-"""What a run leaves behind: data.npy, log.csv and, for the results sheet, run.json."""
+"""The files that tell of a run: data.npy, log.csv and, for the results sheet, run.json."""
 
 import csv
 import io
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -81,18 +82,17 @@ def _about_vectors(data, vectors):
 def says_finished(folder):
     """Whether the `run.json` in `folder` is that of a finished run; one that is missing or damaged is not."""
     try:
-        return json.loads((folder / "run.json").read_bytes())["finished"] is True
-    except (OSError, ValueError, LookupError, TypeError):
+        return json.loads((folder / "run.json").read_bytes())["finished"]
+    except (OSError, ValueError):
         return False
 
 
 def plain_options(options):
-    """The options that were chosen or left, as a dict of plain values, paths as text, from the top directory on."""
-    plain = (str, int, float, bool, type(None))
-    chosen = {name: value for name, value in vars(options).items() if name != "defaults"}
-    return {name: value if isinstance(value, plain) else _path_text(value) for name, value in chosen.items()}
-
-
-def _path_text(path):
-    # a run.json that is passed on need not tell where its owner's home is
-    return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path)
+    """The options, as a dict of plain values, with paths as text, from the top directory on."""
+    plain = {}
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            # a run.json that is passed on need not tell where its owner's home is
+            value = str(value.relative_to(REPOSITORY) if value.is_relative_to(REPOSITORY) else value)
+        plain[name] = value
+    return plain

@@ -1,11 +1,10 @@
-"""A run that is cut off goes on: what it keeps, when it saves it, and how it starts from that again."""
+"""A run that was cut off can be resumed: what it saves, when it saves it, and how it starts from that again."""
 
 import shutil
 import signal
 import sys
 import time
 
-import numpy as np
 import torch
 
 from common.distributed import processes
@@ -22,7 +21,6 @@ START = time.monotonic()
 # a resumed run may differ from the saved one in these: none changes the mathematics of a step
 FREE_OPTIONS = PLACES | {"epochs", "early_stopping", "settings"}
 
-# how not to go on from a state
 ANEW = "start anew with --overwrite in place of --resume"
 
 
@@ -79,17 +77,23 @@ class RunState:
         self.tally = None
         # shuffles and crops draw from a generator of their own, so that a change of the model does not shift them
         self.generator = torch.Generator(device).manual_seed(options.seed)
-        # when the run is done the model may have its best weights: the last ones, to go on from
+        # a finished run with early stopping gives the model its best weights; these are the last ones, to go on from
         self._last_weights = None
 
-    def place(self):
-        """The place in the running epoch, None between two; the processes find it together."""
+    def position(self):
+        """Where the run is in its epoch, None between two epochs; all processes call it together."""
         if self.rows is None:
             return None
         return {"rows": self.rows, "batches_done": self.batches_done, "tally": self.tally.state()}
 
-    def save(self, place):
-        """Writes the file; it holds the epoch's `place`."""
+    def __str__(self):
+        epoch = len(self.history) - 1
+        if self.rows is None:
+            return f"after epoch {epoch}"
+        return f"in epoch {epoch}, {self.batches_done} of {self.no_of_batches} batches done"
+
+    def save(self, position):
+        """Writes the file; `position` is where it goes on."""
         save_checkpoint(
             self.path,
             {
@@ -97,11 +101,11 @@ class RunState:
                 "options": plain_options(self.options),
                 "data": self.data,
                 "history": self.history,
-                "place": place,
+                "position": position,
                 "weights": self._last_weights or self.model.state_dict(),
                 "best_weights": self.best_weights,
                 "optimizer": self.optimizer.state_dict(),
-                "plateau": self.scheduler.state_dict() if self.options.schedule == "plateau" else None,
+                "scheduler": self.scheduler.state_dict(),
                 "generator": self.generator.get_state(),
                 "rng": torch.get_rng_state(),
                 "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
@@ -119,10 +123,9 @@ class RunState:
         if not self.path.exists():
             print(f"{self.path} does not exist: nothing to resume, starting anew", file=sys.stderr)
             return
-        keys = ("options", "history", "place", "weights", "best_weights", "optimizer", "generator", "rng", "cuda_rng")
-        state = load_checkpoint(self.path, self.options.part, keys, ANEW)
+        state = load_checkpoint(self.path, self.options.part, ("data", "history", "position", "scheduler"), ANEW)
         self._check_options(state["options"])
-        if state.get("data", self.data) != self.data:  # states of before do not have it
+        if state["data"] != self.data:
             raise InputError(
                 f"{self.path} was saved with other reviews or words than those in {self.options.data}; give the --data "
                 f"that it was saved with, or {ANEW}"
@@ -135,63 +138,44 @@ class RunState:
         # without early stopping, the last weights are the model
         self.best_weights = state["best_weights"] if self.options.early_stopping else None
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
         self.history = state["history"]
-        torch.set_rng_state(state["rng"])
-        was_on_cuda = state["cuda_rng"] is not None
-        if was_on_cuda == (self.device.type == "cuda"):
-            self.generator.set_state(state["generator"])
-            if was_on_cuda:
-                torch.cuda.set_rng_state(state["cuda_rng"])
-        else:
-            self._seed_anew()
-        if state["place"] is not None:
-            self.rows = state["place"]["rows"].to(self.device)
-            self.batches_done = state["place"]["batches_done"]
-            self.tally = Tally(state["place"]["tally"])
-        if self.options.schedule == "plateau":
-            self.scheduler.load_state_dict(state["plateau"])
-        else:
-            self._set_schedule()
+        self._set_generators(state["generator"], state["rng"], state["cuda_rng"])
+        if state["position"] is not None:
+            self.rows = state["position"]["rows"].to(self.device)
+            self.batches_done = state["position"]["batches_done"]
+            self.tally = Tally(state["position"]["tally"])
 
-    def _seed_anew(self):
-        """Seeds by the epoch: CPU and CUDA have generators of different kinds, which cannot go on from each other."""
-        epoch = len(self.history)
-        seeds = np.random.SeedSequence([self.options.seed, epoch]).generate_state(2, np.uint64).tolist()
-        self.generator.manual_seed(seeds[0])
-        torch.manual_seed(seeds[1])
+    def _set_generators(self, generator, rng, cuda_rng):
+        """Sets the states of the random numbers: a run goes on with those that it would have drawn."""
+        saved_on = "the CPU" if cuda_rng is None else "CUDA"
+        if (cuda_rng is None) == (self.device.type == "cpu"):
+            self.generator.set_state(generator)
+            torch.set_rng_state(rng)
+            if cuda_rng is not None:
+                torch.cuda.set_rng_state(cuda_rng)
+            return
+        # generators of different kinds, which cannot go on from each other
+        for seed in (self.generator.manual_seed, torch.manual_seed):
+            seed(self.options.seed + len(self.history))
         print(
-            f"{self.path} was saved on {'the CPU' if self.device.type == 'cuda' else 'CUDA'}: from here on, the run "
-            "draws other random numbers than it would have drawn there",
+            f"{self.path} was saved on {saved_on}: from here on, the run draws other random numbers than it would have "
+            "drawn there",
             file=sys.stderr,
         )
 
     def _check_options(self, saved):
         """InputError where an option that has to be the same is another one than in the `saved` ones."""
-        # None stands for the default, as does an option that the saving version did not have
-        now, then = (
-            self.options.defaults | {name: value for name, value in options.items() if value is not None}
-            for options in (plain_options(self.options), saved)
-        )
         # a cycle of the learning rate ends with the last epoch
         free = FREE_OPTIONS - {"epochs"} if self.options.schedule == "one-cycle" else FREE_OPTIONS
-        changed = [name for name in now if name not in free and now[name] != then[name]]
+        now = plain_options(self.options)
+        changed = [name for name in now if name not in free and now[name] != saved.get(name)]
         if changed:
             listed = ", ".join(
-                f"with {words}" if (words := as_words(name, then[name])) else f"without {as_words(name, True)}"
+                f"with {words}" if (words := as_words(name, saved.get(name))) else f"without {as_words(name, True)}"
                 for name in changed
             )
             raise InputError(f"{self.path} was saved {listed}; give the same, or {ANEW}")
-
-    def _set_schedule(self):
-        """Sets the learning rate of the next step."""
-        steps = len(self.history) * self.no_of_batches
-        if self.rows is not None:
-            steps += self.batches_done - self.no_of_batches
-        if steps > 0:
-            # a schedule is a function of the step alone: it goes on from the step before to this one
-            place = {"last_epoch": steps - 1, "_step_count": steps + 1}
-            self.scheduler.load_state_dict(self.scheduler.state_dict() | place)
-            self.scheduler.step()
 
 
 def copy_of_weights(model):
@@ -212,24 +196,25 @@ class Signals:
     def __init__(self, state):
         self.state = state
         self._is_testing = False
-        self._place_of_test = None
+        self._position_of_test = None
         # whether it has done a batch or a test: a run whose time is short gets on all the same
         self.has_got_on = False
         self._asked = self.NOT_ASKED
-        self._before = {}
+        self._handlers_before = {}
 
     def __enter__(self):
         for number in self.NUMBERS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves it
-                self._before[number] = signal.signal(number, self._on_signal)
+                self._handlers_before[number] = signal.signal(number, self._on_signal)
 
     def __exit__(self, *error):
-        for number, handler in self._before.items():
+        for number, handler in self._handlers_before.items():
             signal.signal(number, handler)
 
-    def begin_test(self, place):
-        """From here to `end_test`, a signal ends the run at once, at the `place` that the test started from."""
-        self._place_of_test, self._is_testing = place, True
+    def begin_test(self):
+        """As `end_if_asked`; from here to `end_test`, a signal ends the run at once, and it resumes with the test."""
+        self.end_if_asked()
+        self._position_of_test, self._is_testing = self.state.position(), True
 
     def end_test(self):
         """From here on, a signal waits for `end_if_asked` again."""
@@ -243,7 +228,7 @@ class Signals:
         asked = processes.largest(self._asked)  # meanwhile a signal may come, and count at the next batch
         if asked != self.NOT_ASKED:
             self._asked = asked
-            self.state.save(self.state.place())
+            self.state.save(self.state.position())
             processes.largest(0)  # torchrun ends all when one has ended: the state is to be whole by then
             raise self._interruption()
 
@@ -252,16 +237,13 @@ class Signals:
         # the other processes find the first gone when they are through with their share of the test
         if self._is_testing and processes.rank() == 0:
             self._is_testing = False  # one more signal is not to save once more
-            self.state.save(self._place_of_test)
+            self.state.save(self._position_of_test)
             raise self._interruption()
 
     def _interruption(self):
-        state, epoch = self.state, len(self.state.history) - 1
         by = "--max-time" if self._asked == self.TIME_IS_UP else signal.Signals(self._asked).name
-        place = (
-            f"after epoch {epoch}" if state.rows is None else f"in epoch {epoch}, after {state.batches_done} batches"
-        )
         return RunInterruptedError(
-            f"interrupted by {by} {place}; saved in {state.path}: the same command with --resume goes on from there",
+            f"interrupted by {by} {self.state}; saved in {self.state.path}: the same command with --resume goes on "
+            "from there",
             status={self.TIME_IS_UP: 0, signal.SIGINT: 130}.get(self._asked, 143),
         )

@@ -39,7 +39,7 @@ from common.data.reviews import Vocabulary, load_glove_embeddings, load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.files import REPOSITORY
-from common.training.evaluation import test_pass
+from common.training.evaluation import evaluate_batches
 from common.training.loop import make_optimizer
 from common.training.metrics import Tally, no_of_hits
 from common.training.options import OptionParser, add_device_option
@@ -402,7 +402,7 @@ def test_rows(setting, ours, theirs, corpus):
 
         def our_test(length=length):
             with setting.autocast():
-                return test_pass(ours, [(corpus.our_crops(length), t)])
+                return evaluate_batches(ours, [(corpus.our_crops(length), t)])
 
         def their_test(length=length):
             theirs.eval()
