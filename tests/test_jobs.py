@@ -104,6 +104,9 @@ def any_cluster(tmp_path, request):
     return Cluster(tmp_path, request.param)
 
 
+TWO_KINDS = pytest.mark.parametrize("any_cluster", ["torque", "slurm"], indirect=True)
+
+
 def succeed(done):
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -245,6 +248,7 @@ def test_several_nodes(any_cluster):
     assert "torchrun" not in calls[0] + calls[-1]
 
 
+@TWO_KINDS
 def test_several_gpus_of_one_node(any_cluster):
     any_cluster.preprocess()
     succeed(any_cluster.submit_all("1a", GPUS="4"))
@@ -346,6 +350,7 @@ def test_a_job_that_slurm_preempts_goes_on(cut_off, tmp_path):
     assert (slurm.tree / "2a/trials/sample/test.txt").exists()
 
 
+@TWO_KINDS
 def test_a_training_that_fails_is_not_started_again(any_cluster):
     any_cluster.preprocess()
     succeed(any_cluster.submit_all("2a"))
@@ -354,14 +359,14 @@ def test_a_training_that_fails_is_not_started_again(any_cluster):
     assert scripts(calls) == STEPS_2A[:1]
 
 
-def test_it_does_not_submit_itself_for_ever(any_cluster):
-    any_cluster.preprocess()
-    succeed(any_cluster.submit_all("3a", "3c", MORE_JOBS="0"))
-    jobs, calls = any_cluster.run(SLOW=TRAIN_3A)
+def test_it_does_not_submit_itself_for_ever(cluster):
+    cluster.preprocess()
+    succeed(cluster.submit_all("3a", "3c", MORE_JOBS="0"))
+    jobs, calls = cluster.run(SLOW=TRAIN_3A)
     assert scripts(calls) == [TRAIN_3A]
     assert [job["status"] for job in jobs.values()] == [1, 1]
-    assert "MORE_JOBS is used up" in errors(any_cluster, jobs["3a-default"])
-    assert "the training of 3a/language.model has not come to its end" in errors(any_cluster, jobs["3c-default"])
+    assert "MORE_JOBS is used up" in errors(cluster, jobs["3a-default"])
+    assert "the training of 3a/language.model has not come to its end" in errors(cluster, jobs["3c-default"])
 
 
 def test_a_walltime_that_is_too_short_and_one_that_is_not_known(cluster):
@@ -427,6 +432,7 @@ def test_two_calls_at_once_submit_once(cluster):
 # ---------------------------------------------------------------------------------------------- submit_all.sh
 
 
+@TWO_KINDS
 def test_everything_in_the_right_order(any_cluster):
     printed = succeed(any_cluster.submit_all("--sample"))
     again = succeed(any_cluster.submit_all("--sample"))  # while all wait
@@ -521,35 +527,35 @@ def test_parts_and_trials(any_cluster):
         assert (any_cluster.tree / "jobs" / f"{name}.out").read_text() != ""
 
 
-def test_a_trial_of_3c_starts_from_3as_of_the_same_name(any_cluster):
-    any_cluster.preprocess()
+def test_a_trial_of_3c_starts_from_3as_of_the_same_name(cluster):
+    cluster.preprocess()
     lines = [f"{part},{trial}" for part in ("3a", "3b", "3c") for trial in ("default", "dusk")]
-    any_cluster.write_trials(*lines, "3c,own")
+    cluster.write_trials(*lines, "3c,own")
     # submitted in this call, then waiting from an earlier one; 3a's default is awaited by what has no 3a of its own
-    succeed(any_cluster.submit_all("--trials", "default,dusk", "3a", "3b"))
-    succeed(any_cluster.submit_all("--trials", "own", "3c"))
-    waiting = any_cluster.jobs()
+    succeed(cluster.submit_all("--trials", "default,dusk", "3a", "3b"))
+    succeed(cluster.submit_all("--trials", "own", "3c"))
+    waiting = cluster.jobs()
     ids = [waiting[f"3a-{trial}"]["id"] for trial in ("default", "dusk")]
     assert waiting["3b-trials"]["depends_on"] == ["afterany", *ids]
     assert waiting["3c-own"]["depends_on"] == ["afterany", ids[0]]
-    jobs, calls = any_cluster.run(FAIL="dusk")
+    jobs, calls = cluster.run(FAIL="dusk")
     # that of 3a failed: the default one is not taken in its place
     assert not [call for call in calls if call.startswith("3b") and "dusk" in call]
     assert [jobs[name]["status"] for name in ("3a-dusk", "3b-trials", "3c-own")] == [1, 1, 0]
-    done = any_cluster.submit_all("--trials", "dusk", "3b", "3c")
+    done = cluster.submit_all("--trials", "dusk", "3b", "3c")
     assert succeed(done) == ""
     for part in ("3b", "3c"):
         assert f"{part}-dusk not submitted, there is no 3a/trials/dusk/language.model: submit 3a too" in done.stderr
-    succeed(any_cluster.submit_all("--trials", "default,dusk", "3a", "3b", "3c"))
-    calls += any_cluster.run()[1]
+    succeed(cluster.submit_all("--trials", "default,dusk", "3a", "3b", "3c"))
+    calls += cluster.run()[1]
     for script, option in (("3b/generate_review.py", "--model"), ("3c/RNN_sentiment_analysis.py", "--language-model")):
         models = [call.split(f" {option} ")[1].split()[0] for call in calls if call.startswith(script)]
         assert sorted(set(models)) == ["3a/language.model", "3a/trials/dusk/language.model"]
         assert models.count("3a/trials/dusk/language.model") == 1
     # one that is given wins
-    (any_cluster.tree / "3c/trials/dusk/rnn.model").unlink()
-    succeed(any_cluster.submit_all("--trials", "dusk", "3c", LANGUAGE_MODEL="3a/language.model"))
-    assert "--language-model 3a/language.model" in any_cluster.run()[1][0]
+    (cluster.tree / "3c/trials/dusk/rnn.model").unlink()
+    succeed(cluster.submit_all("--trials", "dusk", "3c", LANGUAGE_MODEL="3a/language.model"))
+    assert "--language-model 3a/language.model" in cluster.run()[1][0]
 
 
 # --------------------------------------------------------------------------------------------- side by side
@@ -561,6 +567,7 @@ def trained_trials(calls):
     return sorted(call.split(" --trial ")[1].split()[0] for call in calls if " --trial " in call)
 
 
+@TWO_KINDS
 def test_one_job_runs_trials_side_by_side(any_cluster):
     any_cluster.preprocess()
     any_cluster.write_trials("1a,alone", "2a,a", "2a,b", "2a,c", "2a,d")
@@ -590,6 +597,7 @@ def test_one_job_runs_trials_side_by_side(any_cluster):
     assert "--resume" in calls[0]
 
 
+@TWO_KINDS
 def test_trials_side_by_side_go_on_in_a_further_job(any_cluster):
     any_cluster.preprocess()
     any_cluster.write_trials(*(f"{part},{trial}" for part in ("3a", "3c") for trial in "abc"))

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -247,8 +246,9 @@ def launch(name, arguments):
     pattern, rank_name = LAUNCHERS[name]
     options = re.match(pattern + " ", " ".join(arguments))
     command = arguments[len(options[0].split()) :]
-    processes = [subprocess.Popen(command, env={**os.environ, rank_name: str(n)}) for n in range(int(options[1]))]
-    sys.exit(max(process.wait() % 256 for process in processes))
+    ranks = [{**os.environ, rank_name: str(n)} for n in range(int(options[1]))]
+    processes = [os.posix_spawnp(command[0], command, environment) for environment in ranks]
+    sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) % 256 for process in processes))
 
 
 # ---------------------------------------------------------------------------------------------------- its work
@@ -293,6 +293,8 @@ def told(job, spool):
 
 def run_jobs(spool, environment):
     """Runs all jobs that can run, one after the other, each with `environment` and its own; returns them all."""
+    import subprocess  # the commands need not load it
+
     while True:
         jobs = load(spool)
         ready = [job for job in jobs if is_ready(job, jobs)]
