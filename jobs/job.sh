@@ -140,9 +140,7 @@ fi
 if [ -n "$TRIALS" ]; then # as they stand in the table
     index=${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-${SLURM_ARRAY_TASK_ID:-}}}
     [ -z "$index" ] || TRIALS=$(cut -d : -f "$index" <<<"$TRIALS")
-    # a name chooses its seeds, too
-    lines=$("$PYTHON" jobs/trials.py "$TABLE" "${TRIALS//:/,}" "$part" |
-        awk -F $'\x1f' -v trials=":$TRIALS:" 'index(trials, ":" $2 ":")')
+    lines=$("$PYTHON" jobs/trials.py "$TABLE" "${TRIALS//:/,}" "$part")
     if [[ $TRIALS = *:* ]]; then # side by side, on the node, where LAUNCHER starts what runs there
         TRIAL='trials'
         # shellcheck disable=SC2016 # that shell's
@@ -154,7 +152,7 @@ if [ -n "$TRIALS" ]; then # as they stand in the table
             tell_failed' bash "$lines"
         exit
     fi
-    IFS=$'\x1f' read -r _ TRIAL ARGS TEST_ARGS <<<"$lines"
+    IFS=$'\x1f' read -r _ TRIAL ARGS TEST_ARGS <<<"$lines" # the first; a name chooses its seeds, too
     TRIALS=''
     [ -z "$index" ] || exec >>"jobs/$part-$TRIAL.out" 2>>"jobs/$part-$TRIAL.err"
 fi

@@ -5,7 +5,6 @@
 #   bash jobs/submit_all.sh --imdb DIR --glove FILE     everything, with the handout's settings
 #   bash jobs/submit_all.sh 1a 2a                       these parts; the reviews are preprocessed already
 #   bash jobs/submit_all.sh --trials all 1a             all trials of jobs/trials.csv of part 1a
-#   bash jobs/submit_all.sh --trials default,long 2a
 #   bash jobs/submit_all.sh --sample                    everything on the made-up sample
 #   bash jobs/submit_all.sh --side-by-side 8 --trials all 2a     eight at a time on the GPU of one job, in place of an array
 #   NODES=4 bash jobs/submit_all.sh 3a                  on four nodes

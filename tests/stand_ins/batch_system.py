@@ -106,6 +106,8 @@ def qsub(arguments):
     name = options.name or directives.name
     assert re.fullmatch(r"[A-Za-z]\S{0,14}", name), name  # what Torque allows
     variables = [variable.partition("=") for variable in filter(None, options.variables.split(","))]
+    # qsub drops quotes and backslashes, and cuts a text at a comma
+    assert not any(re.search(r"""['"\\,]""", os.environ[key]) for key, sign, _ in variables if not sign)
     job = {
         "script": text,
         "name": name,
