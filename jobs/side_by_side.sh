@@ -6,14 +6,9 @@
 # jobs/PART-TRIAL.out and .err; `failed` names those that fail, `cut` those that have to go on later
 failed='' cut='' mps=''
 side_by_side() {
-    local part=${1%%$'\x1f'*} count cores memory name unit units=() status
+    local part=${1%%$'\x1f'*} count cores name unit units=() status
     count=$(wc -l <<<"$1") cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
     count=$((count < SIDE_BY_SIDE ? count : SIDE_BY_SIDE))
-    # in MB, of the GPU or else of this machine; nothing on macOS
-    memory=$({ [ "$DEVICE" != cpu ] && nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits; } 2>/dev/null ||
-        awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null) || memory=''
-    [[ -z $memory || $part != 3[ac] || $((5000 * count)) -le ${memory##*$'\n'} ]] || echo "warning: $count trainings of \
-$part with the handout's settings take $((5 * count)) GB, and there are ${memory##*$'\n'} MB: run fewer side by side" >&2
     trap end_side_by_side EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP

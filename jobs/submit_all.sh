@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# Submits the jobs of all parts with qsub or sbatch: preprocessing, then 1a 1b 2a 2b 3a, then 3a's test, 3b and 3c when
-# 3a is trained. Several trials of a part become one job array.
+# Submits the jobs of all parts with qsub or sbatch: preprocessing, then 1a 1b 2a 2b 3a, then 3b and 3c when 3a has ended.
+# Several trials of a part become one job array.
 #
 #   bash jobs/submit_all.sh --imdb DIR --glove FILE     everything, with the handout's settings
 #   bash jobs/submit_all.sh 1a 2a                       these parts; the reviews are preprocessed already
 #   bash jobs/submit_all.sh --trials all 1a             all trials of jobs/trials.csv of part 1a
-#   bash jobs/submit_all.sh --trials default,long 2a
 #   bash jobs/submit_all.sh --sample                    everything on the made-up sample
-#   SIDE_BY_SIDE=8 bash jobs/submit_all.sh --trials all 2a     eight at a time on the GPU of one job, in place of an array
+#   bash jobs/submit_all.sh --side-by-side 8 --trials all 2a     eight at a time on the GPU of one job, in place of an array
 #   NODES=4 bash jobs/submit_all.sh 3a                  on four nodes
 #   SCHEDULER=slurm QUEUE=gpu ACCOUNT=abc bash jobs/submit_all.sh …     jobs/environment.sh has all settings
 #
@@ -15,43 +14,16 @@
 # training that was cut off goes on. --dry-run prints the commands instead.
 set -euo pipefail
 
-fail() {
-    echo "error: $1" >&2
-    exit 2
-}
-usage() {
-    fail "$1; usage: bash jobs/submit_all.sh [--dry-run] [--sample | --imdb DIR [--glove FILE]] [--trials all|NAME,…] [PART…]"
-}
-
-dry_run='' sample='' imdb='' glove='' names='' parts=''
-while [ $# -gt 0 ]; do
-    [[ ! $1 =~ ^--(imdb|glove|trials)$ || $# -ge 2 ]] || usage "$1 needs a value"
-    [[ ! $1 =~ ^--(imdb|glove)$ || -e $2 ]] || usage "there is no $2"
-    case $1 in
-        -h | --help) exec sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" ;;
-        --dry-run) dry_run=1 ;;
-        --sample) sample=1 ;;
-        --imdb) imdb=$(realpath -- "$2") && shift ;;
-        --glove) glove=$(realpath -- "$2") && shift ;;
-        --trials) names=$2 && shift ;;
-        1a | 1b | 2a | 2b | 3a | 3b | 3c) parts="$parts $1" ;;
-        *) usage "$1 is no option and no part" ;;
-    esac
-    shift
-done
-[ -z "$glove" ] || [ -n "$imdb" ] || usage "--glove goes with --imdb"
-[ -z "$sample" ] || [ -z "$imdb$names" ] || usage "--sample goes with neither --imdb nor --trials"
-
+# shellcheck source=jobs/functions.sh
+. "$(dirname -- "$0")/functions.sh"
+parse_arguments "$@"
 CDPATH='' cd -- "$(dirname -- "$0")/.."
-unset PBS_JOBID PBS_NODEFILE "${!SLURM_JOB@}" # it may be called in an interactive job
-export TABLE=jobs/trials.csv TRIALS='' ARGS='' TEST_ARGS='' STEPS='train test'
-names=${names:-default}
-[ -z "$sample" ] || export TABLE=jobs/sample.csv DATA=preprocessed_data/sample names=sample
 . jobs/environment.sh
-. jobs/functions.sh
-submits="qsub"
+export TABLE DATA TRIALS='' ARGS='' TEST_ARGS=''
+[ -z "$SIDE_BY_SIDE" ] || [ "$NODES $GPUS" = '1 1' ] || fail "--side-by-side is for one GPU: set NODES=1 GPUS=1"
+submits='qsub'
 [ "$SCHEDULER" != slurm ] || submits=sbatch
-[ -n "$dry_run" ] || command -v $submits >/dev/null || fail "there is no $submits here; log in to the cluster, set \
+[ -n "$DRY_RUN" ] || command -v $submits >/dev/null || fail "there is no $submits here; log in to the cluster, set \
 SCHEDULER (jobs/environment.sh), or see with --dry-run what would be submitted"
 [ -x "$(command -v "$PYTHON")" ] || fail "there is no $PYTHON: make it with  bash jobs/make_environment.sh requirements.txt"
 # shellcheck disable=SC2086 # a list of words
@@ -60,117 +32,100 @@ lines=$("$PYTHON" jobs/trials.py "$TABLE" "$names" $parts)
 exec 9>jobs/submit.lock
 flock 9 || true
 
-submitted='' # what this call submits: " NAME=ID  NAME=ID "
-# id_of NAME: the id of the job NAME, if it is submitted, by this call or an earlier one
-id_of() {
-    local rest=${submitted#* "$1"=}
-    if [ "$rest" != "$submitted" ]; then echo "${rest%% *}"; else known_job "$1"; fi
-}
-
-# remember NAME ID: for id_of, in this call and later ones
-remember() {
-    submitted="$submitted $1=$2 "
-    [ -n "$dry_run" ] || echo "$2" >"jobs/$1.id"
+declare -A submitted # the ids of what this call submits, by name
+# known_job NAME: the id of the job NAME, if this call or an earlier one submitted it and it waits or runs
+known_job() {
+    local id=${submitted[$1]:-} answer question
+    [ -z "$id" ] || { echo "$id"; return; }
+    id=$(cat "jobs/$1.id" 2>/dev/null) || return 0
+    question=(qstat -f "$id")
+    [ "$SCHEDULER" != slurm ] || question=(squeue -h -j "$id" -o 'job_state = %i')
+    answer=$(ask "${question[@]}") || return
+    ! grep -q 'job_state = [^CEFX]' <<<"$answer" || echo "$id"
 }
 
 # check_walltime NAME: refuses what Slurm would let wait for ever. Without QUEUE, the partition with a star is meant
 check_walltime() {
-    local limits longest=''
+    local limits longest
     limits=$(ask sinfo -h ${QUEUE:+-p "$QUEUE"} -o '%P %l' | awk -v all="$QUEUE" 'all || /\* / { print $2 }')
-    [[ $limits = *infinite* ]] || longest=$(seconds_of "$limits" | sort -n | tail -n 1)
-    [ -z "$longest" ] || [ "$(seconds_of "$walltime")" -le "$longest" ] || fail "the job $1 asks for $walltime, and \
-${QUEUE:-the default partition} gives $((longest / 60)) minutes at most: set WALLTIME=HH:MM:SS; a longer training goes on in \
-further jobs"
+    longest=$(seconds_of "$limits" | sort -n | tail -n 1)
+    [[ -z $longest || $limits = *infinite* ]] || [ "$(seconds_of "$walltime")" -le "$longest" ] || fail "the job $1 asks for \
+$walltime, and ${QUEUE:-the default partition} gives $((longest / 60)) minutes at most: set WALLTIME=HH:MM:SS; a longer \
+training goes on in further jobs"
 }
 
-# submit NAME PART DEPENDENCY [TRIAL...]: submits the part's job, for several trials an array with one for each, or one that
-# runs them side by side, to run after the DEPENDENCY, as in afterok:ID, or nothing; sets id
+# submit PART DEPENDENCY [TRIAL...]: submits the part's job, for several trials an array with one for each, or one that runs
+# them side by side, to run after the DEPENDENCY, as in afterok:ID, or nothing
 submit() {
-    local name=$1 part=$2 dependency=$3 count='' setting trial index=0
-    shift 3
+    local part=$1 dependency=$2 name id trial setting count=''
+    shift 2
+    name=$part${1:+-$1}
     TRIALS=$(IFS=: && echo "$*")
-    [ $# -gt 1 ] || local SIDE_BY_SIDE=''
-    [ $# -lt 2 ] || [ -n "$SIDE_BY_SIDE" ] || count=$#
+    if [ $# -lt 2 ]; then
+        local SIDE_BY_SIDE=''
+    else
+        name=$part-trials
+        [ -n "$SIDE_BY_SIDE" ] || count=$#
+    fi
     build_command "$name" "$part" "$dependency" "$count"
-    if [ -n "$dry_run" ]; then
+    if [ -n "$DRY_RUN" ]; then
         id="<$name>"
-        for setting in ${SETTINGS//,/ }; do printf '%s=%q ' "$setting" "${!setting}"; done
-        show "${command[@]}" | sed 's/\\\([,<>]\)/\1/g'
+        for setting in $(given); do printf '%s=%q ' "$setting" "${!setting}"; done
+        show "${command[@]}"
     else
         [ "$SCHEDULER" != slurm ] || check_walltime "$name"
         id=$("${command[@]}" 9>&-)
         echo "$name $id$([ $# -lt 2 ] || echo " ($*)")"
     fi
-    [ $# -gt 1 ] || remember "$name" "$id"
-    name=${name%-trials}
-    [ $# -lt 2 ] || for trial; do
-        index=$((index + 1))
-        case $count:$id in # an array's 7[].server has 7[1].server, Slurm's 7 has 7_1
-            :*) remember "$name-$trial" "$id" ;;
-            *\[\]*) remember "$name-$trial" "${id/\[\]/[$index]}" ;;
-            *) remember "$name-$trial" "${id}_$index" ;;
-        esac
+    for trial in "${@-}"; do
+        submitted[$part${trial:+-$trial}]=$id
+        [ -n "$DRY_RUN" ] || echo "$id" >"jobs/$part${trial:+-$trial}.id"
     done
 }
 
-name=preprocess${sample:+-sample}
-preprocessing=$(id_of "$name")
+preprocessing=$(known_job "preprocess${sample:+-sample}")
 if [ -n "$preprocessing" ]; then
-    echo "$name waits or runs already: $preprocessing"
-elif ! is_preprocessed "$glove"; then
-    [ -n "$sample$imdb" ] || usage "there is nothing in $DATA: give --imdb DIR [--glove FILE]"
+    echo "preprocess${sample:+-sample} waits or runs already: $preprocessing"
+elif ! is_preprocessed "$glove$sample"; then
+    [ -n "$sample$imdb" ] || fail "there is nothing in $DATA: give --imdb DIR [--glove FILE]"
     ARGS=${sample:+--sample}
     for option in imdb glove; do # in quotes, as ARGS may have them
         [ -z "${!option}" ] || ARGS="$ARGS --$option '${!option//\'/\'\\\'\'}'"
     done
-    NODES=1 QUEUE=$CPU_QUEUE NODE_KIND=$CPU_NODE_KIND ARGS=$(encoded "$ARGS") submit "$name" preprocess ''
-    preprocessing=$id
+    ARGS=$(encoded "$ARGS")
+    submit preprocess '' $sample
+    preprocessing=${submitted[preprocess${sample:+-sample}]} ARGS=''
 fi
 
-preprocessing=${preprocessing:+afterok:$preprocessing}
-
-# after_3a TRIAL: what waits for 3a's training, if it waits or runs; a trial that fails beside it must not hold that back
-after_3a() {
-    id=$(id_of "3a-$1") || return
-    [ -z "$id" ] || echo "after$([ -n "$SIDE_BY_SIDE" ] && echo any || echo ok):$id"
-}
-
-for part in 1a 1b 2a 2b 3a 3a+test 3b 3c; do
-    # 3a's test is a job of its own: what needs only the model does not wait for it
-    case $part in 3a) STEPS=train ;; 3a+test) STEPS="test" ;; *) STEPS='train test' ;; esac
-    to_submit='' # lines of the job that is waited for, or -, and the trial
-    while read -r trial <&3; do
-        name=$part-$trial wait_for=$preprocessing
-        set_paths "${part%+test}" "$trial"
-        if [[ $part = [12]b && -z $glove$sample && ! -e $DATA/imdb_train_glove.txt ]]; then
-            echo "$name not submitted, there is no $DATA/imdb_train_glove.txt: give --glove FILE" >&2
-            continue
-        elif [ "$part" = 3a+test ]; then
-            wait_for=$(after_3a "$trial")
-        elif [[ $part = 3[bc] ]]; then
-            start=$(language_model "$trial") wait_for=$(after_3a "$(trial_of_3a "$trial")")
-            if [ -z "$wait_for" ] && [ ! -e "$start" ]; then
-                echo "$name not submitted, there is no $start: submit 3a too" >&2
-                continue
-            fi
-            wait_for=${wait_for:-$preprocessing}
+for part in 1a 1b 2a 2b 3a 3b 3c; do
+    trials='' wait_for=''
+    while IFS=$'\x1f' read -r of trial _ <&3; do
+        [ "$of" = "$part" ] || continue
+        name=$part-$trial id=$(known_job "$part-$trial") start='' id_of_3a=''
+        set_paths "$part" "$trial"
+        if [[ $part = 3[bc] ]]; then
+            start=$(language_model "$trial") id_of_3a=$(known_job "3a-$(trial_of_3a "$trial")")
         fi
-        id=$(id_of "$name")
-        if [ -n "$id" ]; then
-            echo "$name waits or runs already: $id"
-        elif is_done "$part"; then
+        if is_done "$part"; then
             echo "$name done already"
-        elif [ "$part$SIDE_BY_SIDE" = 3a ]; then # others wait for each
-            submit "$name" 3a "$wait_for" "$trial"
+        elif [ -n "$id" ]; then
+            echo "$name waits or runs already: $id"
+        elif [[ $part = [12]b && -z $glove$sample && ! -e $DATA/imdb_train_glove.txt ]]; then
+            echo "$name not submitted, there is no $DATA/imdb_train_glove.txt: give --glove FILE" >&2
+        elif [ -n "$start" ] && [ -z "$id_of_3a" ] && [ ! -e "$start" ]; then
+            echo "$name not submitted, there is no $start: submit 3a too" >&2
         else
-            to_submit="$to_submit${wait_for:--} $trial"$'\n'
+            trials="$trials $trial"
+            # one that fails holds back only what starts from it, which says so
+            [[ -z $id_of_3a || $wait_for: = *":$id_of_3a:"* ]] || wait_for=${wait_for:-afterany}:$id_of_3a
         fi
-    done 3< <(sed -n "s/^${part%+test}\x1f\([^\x1f]*\).*/\1/p" <<<"$lines")
-    # those that wait for the same job are one job, or array
-    while read -r wait_for trials <&3; do
-        name=$part-$trials
-        [[ $trials != *\ * ]] || name=$part-trials
-        # shellcheck disable=SC2086 # a list of words
-        submit "$name" "${part%+test}" "${wait_for#-}" $trials
-    done 3< <(awk 'NF { trials[$1] = trials[$1] " " $2 } END { for (i in trials) print i trials[i] }' <<<"$to_submit" | sort)
+    done 3<<<"$lines"
+    wait_for=${wait_for:-${preprocessing:+afterok:$preprocessing}}
+    # shellcheck disable=SC2086 # a list of words
+    set -- $trials
+    if [ "$part$SIDE_BY_SIDE" = 3a ]; then # others wait for each
+        for trial; do submit 3a "$wait_for" "$trial"; done
+    elif [ $# -gt 0 ]; then
+        submit "$part" "$wait_for" "$@"
+    fi
 done

@@ -78,32 +78,41 @@ HEADER = "part,trial,options,test options,what it shows\n"
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--colour", "red"], "unknown option --colour"),
-        (["sample", "x"], "unknown option sample"),
-        (["--imdb"], "--imdb needs a value"),
-        (["--imdb", "aclImdb", "--glove"], "--glove needs a value"),
-        (["--glove", "glove.txt"], "--glove and --trials go with --imdb"),
-        (["--trials", "all"], "--glove and --trials go with --imdb"),
-        (["--side-by-side"], "--side-by-side needs a value"),
+        (["--colour", "red"], "--colour is no option and no part; bash "),
+        (["--imdb"], "--imdb needs a value; bash "),
+        (["--imdb", "nowhere"], "there is no nowhere"),
+        (["--glove", "glove.txt"], "--glove goes with --imdb"),
+        (["--trials", "all"], "--sample goes with neither --imdb nor --trials"),
         (["--side-by-side", "0"], "--side-by-side 0: expected how many trials run at a time"),
-        (["--imdb", "nowhere"], "there is no "),
-        (["--imdb", "aclImdb", "--glove", "nowhere"], "there is no "),
+        (["--imdb", "aclImdb", "--trials", "default,nix"], "jobs/trials.csv has no trial nix"),
     ],
 )
 def test_bad_usage(arguments, words, run_all, tree):
     done, calls = run_all(*arguments, cwd=tree.parent)
-    refused(done, words, "usage: bash jobs/run_all.sh")
+    refused(done, words)
     assert not calls
 
 
-def test_an_unknown_trial(run_all, tree):
-    done, calls = run_all("--imdb", "aclImdb", "--trials", "default,nix", cwd=tree.parent)
-    refused(done, "jobs/trials.csv has no trial nix")
-    assert not calls
+def test_help(run_all):
+    for flag in ("--help", "-h"):
+        done, calls = succeed(run_all(flag))
+        assert done.stdout.startswith("Carries out the whole handout")
+        assert "set -" not in done.stdout
+        assert not calls
+
+
+def commands(done):
+    """The words, but for Python, of the commands that a dry run shows."""
+    return [line.split()[1:] for line in done.stdout.splitlines() if line.startswith(".venv")]
 
 
 def test_the_sample_from_the_start_to_the_table(run_all, tree):
+    shown, calls = succeed(run_all("--dry-run"))
+    assert not calls
+    assert not (tree / "preprocessed_data").exists()
+    assert not (tree / "1a").exists()
     done, calls = succeed(run_all())
+    assert commands(shown) == [[script, *words.split()] for script, words in calls.items()]
     assert list(calls) == ALL_STEPS
     assert calls[PREPROCESSING] == "--sample --output preprocessed_data/sample"
     for script, options in calls.items():
@@ -119,108 +128,57 @@ def test_the_sample_from_the_start_to_the_table(run_all, tree):
     assert "== 1a: BOW_test.py\n87.50 0.3100 0.1234\n" in done.stdout
     assert (tree / "1a/trials/sample/test.txt").read_text() == "87.50 0.3100 0.1234\n"
 
+    # nothing is done twice, whatever times a copy or a `touch` gives the files
+    assert "installing" in done.stderr
+    for suffix in (".txt", ".model", ".state"):
+        for path in tree.rglob("*"):
+            os.utime(path, (1, 1) if path.suffix == suffix else None)
+        again, calls = succeed(run_all())
+        assert not calls
+        assert again.stderr == ""
+        assert again.stdout.endswith(TABLE)
+    assert not commands(succeed(run_all("--dry-run"))[0])
 
-def test_the_real_data_with_the_handouts_settings(run_all, tree):
+
+def test_the_real_data_and_trials(run_all, tree):
     # from another directory, from which the paths are meant
-    done, calls = succeed(run_all(*REAL, cwd=tree.parent))
+    done, calls = succeed(run_all(*REAL, "--trials", "default,long", cwd=tree.parent))
     assert list(calls) == ALL_STEPS
     corpus, glove = tree.parent / "aclImdb", tree.parent / "glove.txt"
     assert calls[PREPROCESSING] == f"--imdb {corpus} --glove {glove} --output preprocessed_data"
-    for script in (STEPS_1A[0], STEPS_1B[0], STEPS_2A[0], STEPS_2B[0], TRAIN_3A):
+    for script in (STEPS_1A[0], STEPS_1B[0], TRAIN_3A):
         assert calls[script] == "--data preprocessed_data --trial default"
-    assert calls["2a/RNN_test.py"] == "--data preprocessed_data --model 2a/rnn.model"
-    assert done.stdout.endswith(TABLE.replace("sample ", "default"))
-
-
-def test_trials(run_all, tree):
-    done, calls = succeed(run_all(*REAL, "--trials", "default,overfits,long", cwd=tree.parent))
+    assert calls["1a/BOW_test.py"] == "--data preprocessed_data --model 1a/BOW.model"
     assert calls["2b/RNN_sentiment_analysis.py"].endswith("--trial long --train-length 250")
-    for model in ("1a/BOW.model", "1b/trials/overfits/BOW.model", "2a/trials/long/rnn.model", "3c/rnn.model"):
+    for model in ("1a/BOW.model", "2a/rnn.model", "2a/trials/long/rnn.model", "3c/rnn.model"):
         assert (tree / model).exists()
     rows = [line.split()[:2] for line in done.stdout[done.stdout.index(HEADING) :].splitlines()[1:]]
-    assert rows == [
-        [part, trial]
-        for part, trials in [("1a", "default overfits"), ("1b", "default overfits"), ("2a", "default long")]
-        for trial in trials.split()
-    ] + [["2b", "default"], ["2b", "long"], ["3a", "default"], ["3c", "default"]]
+    twice = [[part, trial] for part in ("2a", "2b") for trial in ("default", "long")]
+    assert rows == [["1a", "default"], ["1b", "default"], *twice, ["3a", "default"], ["3c", "default"]]
 
     # a new line in the table: only what is new is run
     with open(tree / "jobs" / "trials.csv", "a") as table:
         table.write("1a,mine,--hidden-units 7,,an idea\n")
-    done, calls = succeed(run_all(*REAL, "--trials", "default,overfits,long,mine", cwd=tree.parent))
+    done, calls = succeed(run_all(*REAL, "--trials", "default,long,mine", cwd=tree.parent))
     assert list(calls) == STEPS_1A
     assert calls[STEPS_1A[0]].endswith("--trial mine --hidden-units 7")
 
 
-def test_a_trial_of_3c_starts_from_3as_of_the_same_name(run_all, tree):
-    with open(tree / "jobs" / "trials.csv", "a") as table:
-        table.write("3a,dusk,--epochs 2,,\n3b,dusk,,,\n3c,dusk,,,\n")
-    _, calls = succeed(run_all(*REAL, "--trials", "dusk,from-scratch", cwd=tree.parent))
-    assert "--model 3a/trials/dusk/language.model" in calls["3b/generate_review.py"]
-    # the last of 3c's is dusk
-    assert "--trial dusk --language-model 3a/trials/dusk/language.model" in calls["3c/RNN_sentiment_analysis.py"]
-    _, calls = succeed(run_all(*REAL, "--trials", "from-scratch", cwd=tree.parent))
-    assert not calls  # it was trained
-    _, calls = succeed(run_all(*REAL, "--trials", "fine-tune-all", cwd=tree.parent))
-    assert "--language-model 3a/language.model --fine-tune all" in calls["3c/RNN_sentiment_analysis.py"]
-
-
-def test_without_glove(run_all, tree):
+def test_without_glove_and_of_two_parts(run_all, tree):
+    done, calls = succeed(run_all("--imdb", "aclImdb", "1b", "2a", cwd=tree.parent))
+    assert list(calls) == [PREPROCESSING, *STEPS_2A]
+    assert [line[:2] for line in done.stdout[done.stdout.index(HEADING) :].splitlines()[1:]] == ["2a"]
     done, calls = succeed(run_all("--imdb", "aclImdb", cwd=tree.parent))
-    assert list(calls) == [PREPROCESSING, *STEPS_1A, *STEPS_2A, TRAIN_3A, *AFTER_3A]
-    table = done.stdout[done.stdout.index(HEADING) :].splitlines()
-    assert [line[:2] for line in table[1:]] == ["1a", "2a", "3a", "3c"]
+    assert list(calls) == [*STEPS_1A, TRAIN_3A, *AFTER_3A]
 
 
-@pytest.mark.parametrize("arguments", [[], REAL])
-def test_the_scripts_know_the_options_they_are_given(arguments, run_all, tree, tmp_path, monkeypatch):
-    _, calls = succeed(run_all(*arguments, cwd=tree.parent))
+def test_the_scripts_know_the_options_they_are_given(run_all, tmp_path, monkeypatch):
+    _, calls = succeed(run_all())
     monkeypatch.chdir(tmp_path)
     for script, options in calls.items():
         if script != PREPROCESSING:
             # no more is wrong than that there is no such data here
             refused(run_here(script, *options.split()), "does not exist")
-
-
-def test_nothing_is_done_twice(run_all):
-    first, _ = succeed(run_all())
-    again, calls = succeed(run_all())
-    assert not calls
-    assert "installing" in first.stderr
-    assert again.stderr == ""
-    assert again.stdout.endswith(TABLE)
-
-
-@pytest.mark.parametrize("suffix", [".txt", ".model", ".state"])
-def test_the_times_of_files_do_not_matter(suffix, run_all, tree):
-    succeed(run_all())
-    # as a copy or a `touch` leaves them
-    for path in tree.rglob("*"):
-        os.utime(path, (1, 1) if path.suffix == suffix else None)
-    done, calls = succeed(run_all())
-    assert not calls
-    assert done.stdout.endswith(TABLE)
-
-
-def test_a_dry_run_shows_the_commands_of_a_real_one(run_all, tree):
-    shown, calls = succeed(run_all("--dry-run"))
-    assert not calls
-    assert not (tree / "preprocessed_data").exists()
-    assert not (tree / "1a").exists()
-    commands = [line for line in shown.stdout.splitlines() if not line.startswith("==")]
-    _, calls = succeed(run_all())
-    assert [line.split()[1:] for line in commands] == [[script, *words.split()] for script, words in calls.items()]
-    # and nothing, when all is done
-    shown, calls = succeed(run_all("--dry-run"))
-    assert not calls
-    assert ".venv" not in shown.stdout
-
-
-def test_help(run_all):
-    done, calls = succeed(run_all("--help"))
-    assert done.stdout.startswith("Carries out the whole handout")
-    assert "set -" not in done.stdout
-    assert not calls
 
 
 def test_it_runs_in_its_own_folder(run_all, tree, monkeypatch):
@@ -233,60 +191,48 @@ def test_it_runs_in_its_own_folder(run_all, tree, monkeypatch):
     assert done.stdout.startswith("== preprocessing\n.venv/bin/python preprocess_data.py "), done.stderr
 
 
-# a file that is gone: what is done again, the rest being current
-MISSING = {
-    # what is trained is not trained again unasked
-    "preprocessed_data/sample/imdb_dictionary.npy": [PREPROCESSING],
-    "preprocessed_data/sample/glove_embeddings.npy": [PREPROCESSING],
-    "2b/trials/sample/rnn.model": STEPS_2B,
-    "2b/trials/sample/run.json": STEPS_2B,
-    "3b/trials/sample/reviews.txt": ["3b/generate_review.py"],
-    "2a/trials/sample/test.txt": STEPS_2A[1:],
-}
-
-
-@pytest.mark.parametrize(("missing", "steps"), MISSING.items())
-def test_what_is_missing_is_done_again(missing, steps, run_all, tree):
+def test_what_is_missing_is_done_again(run_all, tree):
     succeed(run_all())
-    (tree / missing).unlink()
-    _, calls = succeed(run_all())
-    assert list(calls) == steps
+    for missing, steps in {
+        # what is trained is not trained again unasked
+        "preprocessed_data/sample/imdb_dictionary.npy": [PREPROCESSING],
+        "preprocessed_data/sample/glove_embeddings.npy": [PREPROCESSING],
+        "2b/trials/sample/rnn.model": STEPS_2B,
+        "2b/trials/sample/run.json": STEPS_2B,
+        "3b/trials/sample/reviews.txt": ["3b/generate_review.py"],
+        "2a/trials/sample/test.txt": STEPS_2A[1:],
+    }.items():
+        (tree / missing).unlink()
+        assert list(succeed(run_all())[1]) == steps
 
 
-@pytest.mark.parametrize(
-    ("fail", "before", "after"),
-    [
-        (STEPS_2A[0], [PREPROCESSING, *STEPS_1A, *STEPS_1B], [*STEPS_2A[1:], *STEPS_2B, TRAIN_3A, *AFTER_3A]),
-        (TRAIN_3A, ALL_STEPS[:-5], AFTER_3A),
-        ("3c/RNN_sentiment_analysis.py", ALL_STEPS[:-2], ["3c/RNN_test.py"]),
-    ],
-)
-def test_a_training_that_was_cut_off_goes_on(fail, before, after, run_all):
-    done, calls = run_all(fail=fail)
-    assert done.returncode != 0
-    assert HEADING not in done.stdout
-    assert list(calls) == [*before, fail]
-    shown, _ = succeed(run_all("--dry-run"))
-    assert [line.split()[1] for line in shown.stdout.splitlines() if line.startswith(".venv")] == [fail, *after]
+def test_what_fails_stops_it_and_a_training_goes_on(run_all):
+    left = ALL_STEPS
+    for fail in (PREPROCESSING, STEPS_2A[0], STEPS_2A[1], TRAIN_3A, "3b/generate_review.py"):
+        done, calls = run_all(fail=fail)
+        assert done.returncode != 0
+        assert HEADING not in done.stdout
+        last = left.index(fail)
+        assert list(calls) == left[: last + 1]
+        left = left[last:]
+        resumed = [script for script, options in calls.items() if "--resume" in options.split()]
+        assert resumed == ([STEPS_2A[0]] if fail == STEPS_2A[1] else [TRAIN_3A] if "3b" in fail else [])
+        # preprocessing fails after its files are there
+        left = left[fail == PREPROCESSING :]
+        assert [words[0] for words in commands(succeed(run_all("--dry-run"))[0])] == left
     done, calls = succeed(run_all())
-    assert list(calls) == [fail, *after]
-    assert [script for script, options in calls.items() if "--resume" in options.split()] == [fail]
+    assert list(calls) == left
     assert done.stdout.endswith(TABLE)
-
-
-@pytest.mark.parametrize("fail", [PREPROCESSING, "2a/RNN_test.py", "3b/generate_review.py", "3c/RNN_test.py"])
-def test_a_script_that_fails_stops_it(fail, run_all):
-    done, calls = run_all(fail=fail)
-    assert done.returncode != 0
-    assert list(calls)[-1] == fail
-    assert HEADING not in done.stdout
-    _, calls = succeed(run_all())
-    assert list(calls) == ALL_STEPS[ALL_STEPS.index(fail) + (fail == PREPROCESSING) :]
 
 
 # --------------------------------------------------------------------------------------------- side by side
 
 FIVE = ["a", "b", "c", "d", "e"]
+MPS = """#!/bin/bash
+[ "$1" = -d ] && what=start || what=$(cat)
+[ -d "$CUDA_MPS_PIPE_DIRECTORY" ] && [ "$CUDA_MPS_PIPE_DIRECTORY" = "$CUDA_MPS_LOG_DIRECTORY" ] || exit 1
+echo $what $CUDA_MPS_PIPE_DIRECTORY $(ls held 2>/dev/null) >>mps
+"""
 
 
 def wait_for(condition):
@@ -310,16 +256,13 @@ def side_by_side(tree):
     (tree / "jobs" / "trials.csv").write_text(HEADER + lines)
     started = []
 
-    def start(*arguments, **environment):
+    def start(**environment):
+        command = ["bash", tree / "jobs/run_all.sh", "--imdb", ".", "--trials", "all", "--side-by-side", "2"]
+        environment = {**os.environ, "PATH": f"{tree / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(tree), **environment}
+        pipe = subprocess.PIPE
         started.append(
             subprocess.Popen(
-                ["bash", tree / "jobs/run_all.sh", "--imdb", ".", "--trials", "all", "--side-by-side", "2", *arguments],
-                cwd=tree,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "PATH": f"{tree / 'bin'}:{os.environ['PATH']}", **environment},
-                start_new_session=True,
+                command, cwd=tree, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True
             )
         )
         return started[-1]
@@ -337,6 +280,11 @@ def held(tree):
 def alongside(tree):
     """The lines of the file, without its first words, by these."""
     return {line.split()[0]: line.split()[1:] for line in (tree / "alongside").read_text().splitlines()}
+
+
+def write_mps(tree, text):
+    (tree / "bin" / "nvidia-cuda-mps-control").write_text(text)
+    (tree / "bin" / "nvidia-cuda-mps-control").chmod(0o755)
 
 
 def test_so_many_at_a_time(side_by_side, tree):
@@ -360,7 +308,8 @@ def test_so_many_at_a_time(side_by_side, tree):
     assert len(alongside(tree)) == 5
 
 
-def test_one_that_fails_holds_nobody_back(side_by_side, tree):
+def test_one_that_fails_holds_nobody_back(side_by_side, tree, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
     with open(tree / "jobs" / "trials.csv", "a") as table:
         table.write("3a,a,,,\n3a,b,,,\n3c,a,,,\n")
     process = side_by_side(FAIL="b")
@@ -372,17 +321,22 @@ def test_one_that_fails_holds_nobody_back(side_by_side, tree):
     assert (tree / "3a/trials/a/test.txt").exists()
     assert (tree / "3c/trials/a/test.txt").exists()
     assert HEADING in stdout
+    # the cores are shared out, but for what is asked for
+    cores = len(os.sched_getaffinity(0))
+    assert {alongside(tree)[trial][1] for trial in "cde"} == {str(max(1, cores // 2))}
     (tree / "log").unlink()
-    process = side_by_side()
+    process = side_by_side(OMP_NUM_THREADS="7")
     process.communicate(timeout=60)
     assert process.returncode == 0
     calls = (tree / "log").read_text().splitlines()
     assert ["--resume" in call for call in calls if "--trial b " in call] == [True, True]
     assert len(calls) == 4
+    assert alongside(tree)["b"][1] == "7"
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_them_all_with_their_states_saved(number, status, side_by_side, tree):
+    write_mps(tree, MPS)
     process = side_by_side(HOLD=" ".join(FIVE))
     wait_for(lambda: held(tree) == {"a", "b"})
     running = [int((tree / "held" / trial).read_text()) for trial in ("a", "b")]
@@ -394,6 +348,11 @@ def test_a_signal_ends_them_all_with_their_states_saved(number, status, side_by_
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
     assert alongside(tree).keys() == {"a", "b"}
+    # MPS is ended when none is held
+    (start, folder), (quit_, same) = (line.split() for line in (tree / "mps").read_text().splitlines())
+    assert (start, quit_, folder) == ("start", "quit", same)
+    assert {mps for *_, mps in alongside(tree).values()} == {folder}
+    assert not os.path.exists(folder)
     process = side_by_side()
     process.communicate(timeout=60)
     assert process.returncode == 0
@@ -402,152 +361,94 @@ def test_a_signal_ends_them_all_with_their_states_saved(number, status, side_by_
     assert len(calls) == 7
 
 
-def test_threads_are_shared_out(side_by_side, tree, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert side_by_side().wait(timeout=60) == 0
-    cores = len(os.sched_getaffinity(0))
-    assert {threads for _, threads, _ in alongside(tree).values()} == {str(max(1, cores // 2))}
-    shutil.rmtree(tree / "2a")
-    assert side_by_side(OMP_NUM_THREADS="7").wait(timeout=60) == 0
-    assert {threads for _, threads, _ in alongside(tree).values()} == {"7"}
-
-
-MPS = """#!/bin/bash
-[ "$1" = -d ] && what=start || what=$(cat)
-[ -d "$CUDA_MPS_PIPE_DIRECTORY" ] && [ "$CUDA_MPS_PIPE_DIRECTORY" = "$CUDA_MPS_LOG_DIRECTORY" ] || exit 1
-echo $what $CUDA_MPS_PIPE_DIRECTORY $(ls held 2>/dev/null) >>mps
-"""
-
-
-def write_command(folder, name, text):
-    (folder / name).write_text(text)
-    (folder / name).chmod(0o755)
-
-
-@pytest.mark.parametrize("cut_off", [False, True])
-def test_mps_is_started_and_ended(cut_off, side_by_side, tree):
-    write_command(tree / "bin", "nvidia-cuda-mps-control", MPS)
-    with open(tree / "jobs" / "trials.csv", "a") as table:
-        table.write("3a,a,,,\n")
-    process = side_by_side(TMPDIR=str(tree), HOLD="b" * cut_off)
-    if cut_off:
-        wait_for(lambda: held(tree) == {"b"})
-        process.terminate()
-    process.communicate(timeout=60)
-    (start, folder), (quit_, same) = (line.split() for line in (tree / "mps").read_text().splitlines())
-    assert (start, quit_, folder) == ("start", "quit", same)  # the last when none was held
-    assert folder.startswith(f"{tree}/")
-    assert not os.path.exists(folder)
-    assert {mps for *_, mps in alongside(tree).values()} == {folder}
-
-
 def test_mps_that_does_not_start(side_by_side, tree):
-    write_command(tree / "bin", "nvidia-cuda-mps-control", "#!/bin/bash\necho $1 >>mps\nexit 1\n")
-    assert side_by_side(TMPDIR=str(tree)).wait(timeout=60) == 0
+    write_mps(tree, "#!/bin/bash\necho $1 >>mps\nexit 1\n")
+    assert side_by_side().wait(timeout=60) == 0
     assert (tree / "mps").read_text() == "-d\n"
     assert {mps for *_, mps in alongside(tree).values()} == {"-"}
     assert not list(tree.glob("mps.*"))
 
 
-@pytest.mark.parametrize(("memory", "is_warned"), [("14999", True), ("15360\n15360", False)])
-def test_language_models_that_do_not_fit(memory, is_warned, side_by_side, tree):
-    write_command(tree / "bin", "nvidia-smi", f"#!/bin/bash\necho '{memory}'\n")
-    (tree / "jobs" / "trials.csv").write_text(HEADER + "".join(f"3a,{trial},,,\n" for trial in FIVE[:4]))
-    process = side_by_side("--side-by-side", "3")
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert ("warning: 3 trainings of 3a with the handout's settings take 15 GB" in stderr) == is_warned
-
-
 # ---------------------------------------------------------------------------------------------- environment
 
 
-def make_environment(tree, *arguments, **environment):
-    (tree / "log").unlink(missing_ok=True)
-    done = subprocess.run(
-        ["bash", tree / "jobs" / "make_environment.sh", *arguments],
-        cwd=tree,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=60,
-    )
-    return done, (tree / "log").read_text().splitlines() if (tree / "log").exists() else []
+PIP = ["-m", "pip", "install"]
 
 
 @pytest.fixture
-def other_python(tree):
-    """The path of a Python that makes environments."""
+def make_environment(tree):
+    """A function that runs make_environment.sh; it returns the finished process and what was given to Python.
+
+    $PYTHON makes environments of stand-ins.
+    """
     write_stand_in("python", tree / "other-python")
-    python = tree / "make-venv"
-    python.write_text(f"""#!/bin/bash
+    (tree / "make-venv").write_text(f"""#!/bin/bash
         echo "$@" >>log
         [ "$1" = -c ] || {{ mkdir -p "$3/bin"; cp {tree}/other-python "$3/bin/python"; }}
     """)
-    python.chmod(0o755)
-    return str(python)
+    (tree / "make-venv").chmod(0o755)
+
+    def make(*arguments, **environment):
+        (tree / "log").unlink(missing_ok=True)
+        done = subprocess.run(
+            ["bash", tree / "jobs" / "make_environment.sh", *arguments],
+            cwd=tree,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHON": str(tree / "make-venv"), **environment},
+            timeout=60,
+        )
+        return done, (tree / "log").read_text().splitlines() if (tree / "log").exists() else []
+
+    return make
 
 
-def test_the_environment_is_made_once(tree, other_python):
+def test_the_environment_is_made_once(tree, make_environment):
     shutil.rmtree(tree / ".venv")
-    done, calls = make_environment(tree, "requirements.txt", PYTHON=other_python)
+    done, calls = make_environment("requirements.txt")
     assert done.returncode == 0, done.stderr
-    assert calls[0].startswith("-c ")
-    assert calls[1] == "-m venv .venv"
-    assert calls[2].startswith("-m pip install ")
+    assert [call.split()[:3] for call in calls] == [["-c", "import", "sys;"], ["-m", "venv", ".venv"], PIP]
     assert calls[2].endswith(f" -r {tree}/requirements.txt")
-    assert len(calls) == 3
-
-    done, calls = make_environment(tree, "requirements.txt")
+    done, calls = make_environment("requirements.txt")
     assert (done.returncode, done.stdout, done.stderr, calls) == (0, "", "", [])
+    # what has changed is installed, with what it names too
+    (tree / "tests").mkdir()
+    (tree / "tests" / "requirements.txt").write_text("-r ../requirements.txt\npytest\n")
+    for changed in ("tests/requirements.txt", "requirements.txt"):
+        assert [call.split()[:3] for call in make_environment("tests/requirements.txt")[1]] == [PIP]
+        assert make_environment("tests/requirements.txt")[1] == []
+        with open(tree / changed, "a") as file:
+            file.write("# changed\n")
+    # an installation that fails is tried again
+    assert make_environment("tests/requirements.txt", FAIL="-m")[0].returncode != 0
+    assert len(make_environment("tests/requirements.txt")[1]) == 1
 
 
-@pytest.mark.parametrize("is_marked", [True, False])
-@pytest.mark.parametrize("broken", ["gone", "pip", "pip torch", "torch"])
-def test_an_environment_that_does_not_work_is_made_anew(broken, is_marked, tree, other_python):
+@pytest.mark.parametrize(
+    ("broken", "is_marked", "steps"),
+    [
+        ("gone", True, ["-c", "venv", "pip"]),
+        ("pip torch", True, ["-c", "venv", "pip"]),
+        ("pip", False, ["-c", "venv", "pip"]),
+        ("pip", True, []),  # there is nothing to install
+        ("torch", True, ["pip"]),
+    ],
+)
+def test_an_environment_that_does_not_work_is_made_anew(broken, is_marked, steps, tree, make_environment):
     if is_marked:
-        assert make_environment(tree, "requirements.txt")[0].returncode == 0
+        assert make_environment("requirements.txt")[0].returncode == 0
     if broken == "gone":  # the Python that it was made with
         (tree / ".venv/bin/python").unlink()
         (tree / ".venv/bin/python").symlink_to(tree / "nowhere")
     (tree / ".venv/of-before").touch()
-    done, calls = make_environment(tree, "requirements.txt", PYTHON=other_python, BROKEN=broken)
+    done, calls = make_environment("requirements.txt", BROKEN=broken)
     assert done.returncode == 0, done.stderr
-    if broken == "pip" and is_marked:
-        assert calls == []  # there is nothing to install
-    else:
-        assert ["-m venv .venv" in calls, (tree / ".venv/of-before").exists()] == [broken != "torch", broken == "torch"]
-        assert calls[-1].startswith("-m pip install ")
+    assert [call.split()[call.startswith("-m")] for call in calls] == steps
+    assert (tree / ".venv/of-before").exists() == ("venv" not in steps)
 
 
-def test_an_old_python_is_refused(tree):
+def test_what_no_environment_can_be_made_of(tree, make_environment):
     shutil.rmtree(tree / ".venv")
-    done, _ = make_environment(tree, "requirements.txt", PYTHON="false")
-    refused(done, "false is not Python 3.11", "PYTHON=")
+    refused(make_environment("requirements.txt", PYTHON="false")[0], "false is not Python 3.11", "PYTHON=")
     assert not (tree / ".venv").exists()
-
-
-def test_changed_requirements_are_installed(tree):
-    (tree / "tests").mkdir()
-    (tree / "tests" / "requirements.txt").write_text("-r ../requirements.txt\npytest\n")
-    for changed in ("tests/requirements.txt", "requirements.txt"):
-        assert len(make_environment(tree, "tests/requirements.txt")[1]) == 1
-        assert len(make_environment(tree, "tests/requirements.txt")[1]) == 0
-        with open(tree / changed, "a") as file:
-            file.write("# changed\n")
-    assert len(make_environment(tree, "tests/requirements.txt")[1]) == 1
-
-
-def test_a_failed_installation_is_tried_again(tree):
-    done, calls = make_environment(tree, "requirements.txt", FAIL="-m")
-    assert done.returncode != 0
-    assert len(calls) == 1
-    done, calls = make_environment(tree, "requirements.txt")
-    assert done.returncode == 0
-    assert len(calls) == 1
-
-
-def test_an_environment_of_what(tree):
-    done, calls = make_environment(tree)
-    refused(done, "there is no file ''", "usage: make_environment.sh REQUIREMENTS_FILE")
-    assert not calls
+    refused(make_environment()[0], "there is no file ''", "usage: make_environment.sh REQUIREMENTS_FILE")
