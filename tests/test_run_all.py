@@ -18,16 +18,7 @@ TRAIN_3A = "3a/train_language_model.py"
 AFTER_3A = ["3a/RNN_language_test.py", "3b/generate_review.py", "3c/RNN_sentiment_analysis.py", "3c/RNN_test.py"]
 ALL_STEPS = [PREPROCESSING, *STEPS_1A, *STEPS_1B, *STEPS_2A, *STEPS_2B, TRAIN_3A, *AFTER_3A]
 
-HEADING = "part  trial             test accuracy"
-TABLE = f"""
-{HEADING}
-1a    sample            87.50 %
-1b    sample            87.50 %
-2a    sample            88.25 %   at length 400
-2b    sample            88.25 %   at length 400
-3a    sample            26.50 %   at length 100 (of the words), perplexity 49.40
-3c    sample            88.25 %   at length 400
-"""
+SHEET = "== the results sheet\nthe sheet"
 
 
 @pytest.fixture
@@ -113,7 +104,7 @@ def test_the_sample_from_the_start_to_the_table(run_all, tree):
     assert "--model 2b/trials/sample/rnn.model --lengths" in calls["2b/RNN_test.py"]
     assert "--language-model 3a/trials/sample/language.model" in calls["3c/RNN_sentiment_analysis.py"]
     assert "--model 3a/trials/sample/language.model" in calls["3b/generate_review.py"]
-    assert done.stdout.endswith(TABLE)
+    assert done.stdout.endswith(f"{SHEET} --sample\n")
     assert (tree / "3b/trials/sample/reviews.txt").read_text() == "a film that\n"
     # what the test scripts print is shown, and kept
     assert "== 1a: BOW_test.py\n87.50 0.3100 0.1234\n" in done.stdout
@@ -129,25 +120,19 @@ def test_the_real_data_with_the_handouts_settings(run_all, tree):
     for script in (STEPS_1A[0], STEPS_1B[0], STEPS_2A[0], STEPS_2B[0], TRAIN_3A):
         assert calls[script] == "--data preprocessed_data --trial default"
     assert calls["2a/RNN_test.py"] == "--data preprocessed_data --model 2a/rnn.model"
-    assert done.stdout.endswith(TABLE.replace("sample ", "default"))
+    assert done.stdout.endswith(f"{SHEET}\n")
 
 
 def test_trials(run_all, tree):
-    done, calls = succeed(run_all(*REAL, "--trials", "default,overfits,long", cwd=tree.parent))
+    _, calls = succeed(run_all(*REAL, "--trials", "default,overfits,long", cwd=tree.parent))
     assert calls["2b/RNN_sentiment_analysis.py"].endswith("--trial long --train-length 250")
     for model in ("1a/BOW.model", "1b/trials/overfits/BOW.model", "2a/trials/long/rnn.model", "3c/rnn.model"):
         assert (tree / model).exists()
-    rows = [line.split()[:2] for line in done.stdout[done.stdout.index(HEADING) :].splitlines()[1:]]
-    assert rows == [
-        [part, trial]
-        for part, trials in [("1a", "default overfits"), ("1b", "default overfits"), ("2a", "default long")]
-        for trial in trials.split()
-    ] + [["2b", "default"], ["2b", "long"], ["3a", "default"], ["3c", "default"]]
 
     # a new line in the table: only what is new is run
     with open(tree / "jobs" / "trials.csv", "a") as table:
         table.write("1a,mine,--hidden-units 7,,an idea\n")
-    done, calls = succeed(run_all(*REAL, "--trials", "default,overfits,long,mine", cwd=tree.parent))
+    _, calls = succeed(run_all(*REAL, "--trials", "default,overfits,long,mine", cwd=tree.parent))
     assert list(calls) == STEPS_1A
     assert calls[STEPS_1A[0]].endswith("--trial mine --hidden-units 7")
 
@@ -166,10 +151,8 @@ def test_a_trial_of_3c_starts_from_3as_of_the_same_name(run_all, tree):
 
 
 def test_without_glove(run_all, tree):
-    done, calls = succeed(run_all("--imdb", "aclImdb", cwd=tree.parent))
+    _, calls = succeed(run_all("--imdb", "aclImdb", cwd=tree.parent))
     assert list(calls) == [PREPROCESSING, *STEPS_1A, *STEPS_2A, TRAIN_3A, *AFTER_3A]
-    table = done.stdout[done.stdout.index(HEADING) :].splitlines()
-    assert [line[:2] for line in table[1:]] == ["1a", "2a", "3a", "3c"]
 
 
 @pytest.mark.parametrize("arguments", [[], REAL])
@@ -188,7 +171,7 @@ def test_nothing_is_done_twice(run_all):
     assert not calls
     assert "installing" in first.stderr
     assert again.stderr == ""
-    assert again.stdout.endswith(TABLE)
+    assert again.stdout.endswith(f"{SHEET} --sample\n")
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".model", ".state"])
@@ -199,7 +182,7 @@ def test_the_times_of_files_do_not_matter(suffix, run_all, tree):
         os.utime(path, (1, 1) if path.suffix == suffix else None)
     done, calls = succeed(run_all())
     assert not calls
-    assert done.stdout.endswith(TABLE)
+    assert done.stdout.endswith(f"{SHEET} --sample\n")
 
 
 def test_a_dry_run_shows_the_commands_of_a_real_one(run_all, tree):
@@ -264,14 +247,14 @@ def test_what_is_missing_is_done_again(missing, steps, run_all, tree):
 def test_a_training_that_was_cut_off_goes_on(fail, before, after, run_all):
     done, calls = run_all(fail=fail)
     assert done.returncode != 0
-    assert HEADING not in done.stdout
+    assert SHEET not in done.stdout
     assert list(calls) == [*before, fail]
     shown, _ = succeed(run_all("--dry-run"))
     assert [line.split()[1] for line in shown.stdout.splitlines() if line.startswith(".venv")] == [fail, *after]
     done, calls = succeed(run_all())
     assert list(calls) == [fail, *after]
     assert [script for script, options in calls.items() if "--resume" in options.split()] == [fail]
-    assert done.stdout.endswith(TABLE)
+    assert done.stdout.endswith(f"{SHEET} --sample\n")
 
 
 @pytest.mark.parametrize("fail", [PREPROCESSING, "2a/RNN_test.py", "3b/generate_review.py", "3c/RNN_test.py"])
@@ -279,7 +262,7 @@ def test_a_script_that_fails_stops_it(fail, run_all):
     done, calls = run_all(fail=fail)
     assert done.returncode != 0
     assert list(calls)[-1] == fail
-    assert HEADING not in done.stdout
+    assert SHEET not in done.stdout
     _, calls = succeed(run_all())
     assert list(calls) == ALL_STEPS[ALL_STEPS.index(fail) + (fail == PREPROCESSING) :]
 
@@ -352,8 +335,7 @@ def test_so_many_at_a_time(side_by_side, tree):
         assert (tree / f"2a/trials/{trial}/test.txt").read_text() in (tree / f"jobs/2a-{trial}.out").read_text()
         assert f"== 2a-{trial} begins\n" in stdout
         assert f"== 2a-{trial} ends with status 0\n" in stdout
-        assert f"2a    {trial}                 88.25 %   at length 400\n" in stdout
-    assert stdout.count("==") == 11  # and one for preprocessing
+    assert stdout.count("==") == 12  # and one for preprocessing, one for the sheet
     # again, there is nothing to do
     again = side_by_side(HOLD=" ".join(FIVE)).communicate(timeout=60)[0]
     assert again.count("done already\n") == 6
@@ -371,7 +353,7 @@ def test_one_that_fails_holds_nobody_back(side_by_side, tree):
     assert {path.parts[-2] for path in tree.glob("2a/trials/*/test.txt")} == {*FIVE} - {"b"}
     assert (tree / "3a/trials/a/test.txt").exists()
     assert (tree / "3c/trials/a/test.txt").exists()
-    assert HEADING in stdout
+    assert SHEET in stdout
     (tree / "log").unlink()
     process = side_by_side()
     process.communicate(timeout=60)
