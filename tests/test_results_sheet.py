@@ -162,8 +162,13 @@ def test_a_training_records_which_epoch_it_kept(sample_data, tmp_path):
 @pytest.mark.parametrize(
     ("plain", "tied", "sentence", "best"),
     [
-        ([86, 87, 88], 89.5, "Best: tied, with a test accuracy of 89.50, is 2.50 ahead of plain0, plain1, ", True),
-        ([86, 87, 88], 87.5, "is 0.50 ahead of plain0, plain1, plain2, within the spread of the seeds", False),
+        (
+            [86, 87, 88],
+            89.5,
+            "tied, with a test accuracy of 89.50, is 2.50 ahead of plain0, plain1, plain2. It is the best",
+            True,
+        ),
+        ([86, 87, 88], 87.5, "is 0.50 ahead of plain0, plain1, plain2. None is best: that is within", False),
         ([86], 89.5, "is 3.50 ahead of plain0. Whether that is more than the spread of the seeds is", False),
     ],
 )

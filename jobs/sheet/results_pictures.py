@@ -8,8 +8,8 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 A4 = (8.3, 11.7)  # inches
-TRAIN, VALIDATION, TEST = "tab:blue", "tab:green", "tab:orange"
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+COLORS = {"train": "tab:blue", "validation": "tab:green", "test": "tab:orange"}
 EPOCH = "epoch, counted from 0"
 TRIALS_ON_A_PAGE = 4
 # of the pages of tables and text: in points; in characters; in lines
@@ -85,10 +85,9 @@ def _learning_curves(runs):
     figure.suptitle(f"{runs[0].part}: learning curves")
     for run, (accuracy, loss) in zip(runs, axes, strict=True):
         panels = {"accuracy": accuracy, "loss": loss}
-        _curves(run, "train", panels, color=TRAIN, label="training")
-        if run.holds_out():
-            _curves(run, "validation", panels, color=VALIDATION, label="validation")
-        _curves(run, "test", panels, color=TEST, label="test")
+        for split, label in SPLITS.items():
+            if split != "validation" or run.holds_out():
+                _curves(run, split, panels, color=COLORS[split], label=label)
         _dress(panels)
         for panel in (accuracy, loss):
             panel.set_title(run.trial + (f" ({run.state})" if run.state else ""), fontsize="medium", loc="left")

@@ -34,11 +34,11 @@ PARTS = {
     ),
 }
 
-# a line of a test script, [length] accuracy loss seconds [perplexity], and how a line begins that should be one, or
-# that says that the script failed; all others are messages, which `2>&1` puts there
+# a line of a test script: [length] accuracy loss seconds [perplexity]; and how a damaged one begins, or one that says
+# that the script failed. All others are messages, which `2>&1` puts there
 FIGURES = re.compile(r"(?:(whole|\d+) )?(\d+\.\d\d) (?:\d+\.\d{4}|nan|inf) \d+\.\d{4}(?: (\d+\.\d\d|nan|inf))?")
 BROKEN = re.compile(r"\d|whole|error: |interrupted|Traceback")
-# 3b's own messages: else any line can be a review
+# 3b's own messages; any other line can be a review
 MESSAGE = re.compile(r"running .*on (the CPU|CUDA).*|.* is not trained to its end: .*|warning: .*")
 
 INTRODUCTION = (
@@ -100,7 +100,7 @@ class Run:
 
         kept, headline = self.epochs[self.model_epoch], self.headline()
         perplexity = headline.perplexity if headline else kept.get("test_perplexity")
-        tests = {}  # of the epochs, where the test reviews have chosen among them
+        tests = {}  # test accuracies by epoch; with reviews held out there is one, and none to choose
         if not self.holds_out():
             tests = {str(i): epoch["test_accuracy"] for i, epoch in enumerate(self.epochs) if "test_accuracy" in epoch}
         best_test = max(tests, key=tests.get, default="")
@@ -223,10 +223,10 @@ def command_of(part, trial, options):
 
 
 def vectors_text(vectors):
-    """What run.json says of the GloVe vectors, if there are any: the file's name only if it is known."""
+    """What run.json says of the GloVe vectors, if there are any."""
     if not vectors:
         return ""
-    name = f"{vectors['file']}: " if "file" in vectors else ""
+    name = f"{vectors['file']}: " if "file" in vectors else ""  # the handout's own script does not keep it
     return f"{name}{vectors['words']:,} words, {vectors['dimensions']} dimensions"
 
 
@@ -283,22 +283,18 @@ def compare(runs):
     if len(ranked) > 1:
         ranked.sort(key=lambda one: one[0], reverse=True)
         (mean, names, best), (second, others, _) = ranked[:2]
-        ahead = f"{names}, with a {on} accuracy of {mean:.2f}, is {mean - second:.2f} ahead of {others}"
-        if not deviations:
-            sentences.append(
-                f"{ahead}. Whether that is more than the spread of the seeds is unknown: no settings were trained with "
-                "several."
+        lead, spread = mean - second, max(deviations, default=None)
+        if spread is None:
+            verdict = (
+                "Whether that is more than the spread of the seeds is unknown: no settings were trained with several."
             )
-        elif mean - second > max(deviations):
+        elif lead > spread:
             for run in best:
                 run.row["best"] = "best"
-            sentences.append(
-                f"Best: {ahead}, more than the spread of the seeds (standard deviation {max(deviations):.2f})."
-            )
+            verdict = f"It is the best: that is more than the spread of the seeds (standard deviation {spread:.2f})."
         else:
-            sentences.append(
-                f"{ahead}, within the spread of the seeds (standard deviation {max(deviations):.2f}): none is best."
-            )
+            verdict = f"None is best: that is within the spread of the seeds (standard deviation {spread:.2f})."
+        sentences.append(f"{names}, with a {on} accuracy of {mean:.2f}, is {lead:.2f} ahead of {others}. {verdict}")
     return sentences
 
 
