@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Carries out the whole handout: preprocesses, trains and tests every part, generates reviews, prints a table.
+# Carries out the whole handout: preprocesses, trains and tests every part, generates reviews, makes the results sheet.
 #
 #   bash jobs/run_all.sh                             the made-up sample, small enough for a CPU: some minutes
 #   bash jobs/run_all.sh --imdb DIR --glove FILE     the real data, the handout's settings: a day or two on a CPU
@@ -46,24 +46,8 @@ for part in 1a 1b 2a 2b 3a 3b 3c; do
 done
 
 [ -z "$DRY_RUN" ] || exit 0
-echo
-echo "part  trial             test accuracy"
-while IFS=$'\x1f' read -r part trial _; do
-    set_paths "$part" "$trial"
-    [ -e "$folder/test.txt" ] || continue
-    # 3a's is that at its own test length: longer ones are ever more padding, which is easily foretold
-    own=$(sed -n 's/^ *"test_length": \([0-9]*\).*/\1/p' "$folder/run.json")
-    # a line is [length] accuracy loss seconds, and perplexity for 3a
-    awk -v part="$part" -v trial="$trial" -v own="$own" '
-        { length_of = NF > 3 ? $1 : 0; accuracy = NF > 3 ? $2 : $1 }
-        part == "3a" ? length_of == own : accuracy > best { best = accuracy; best_length = length_of; perplexity = $5 }
-        END {
-            printf "%s    %-16s  ", part, trial
-            if (best == "") { print "not tested at length " own; exit }
-            printf "%s %%", best
-            if (best_length) printf "   at length %d", best_length
-            if (perplexity) printf " (of the words), perplexity %s", perplexity
-            print ""
-        }' "$folder/test.txt"
-done <<<"$lines"
+echo "== the results sheet"
+status=0
+"$PYTHON" jobs/sheet/results_sheet.py ${sample:+--sample} || status=$?
 tell_failed
+exit $status

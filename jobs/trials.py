@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""Prints the lines of a table of trials, checked, for the shell: its first four columns, with \\x1f between.
-
-usage: python jobs/trials.py TABLE NAMES [PART...]      NAMES: "all", or some with commas between; no PART: all parts
+"""Prints the trials of a table, checked, for the shell: part, trial, options and test options, with \\x1f between.
 
 `--seeds 3` among the options of a trial "wide" makes three of it: wide, wide-seed1 with --seed 1 and wide-seed2. Its
 name chooses them all.
 
 What is wrong in the table ends it with status 2 and one line that says where; nothing is printed then. Empty lines are
-skipped, as are empty cells at the end of a line. Each part's own scripts read the options.
+skipped, as are empty cells at the end of a line. Each part's own scripts check the options.
 """
 
+import argparse
 import csv
 import importlib.util
 import re
@@ -28,9 +27,7 @@ SCRIPTS = {
     "3b": ("generate_review.py", None),
     "3c": ("RNN_sentiment_analysis.py", "RNN_test.py"),
 }
-# what word processors and spreadsheets make of - and "
-DASHES, QUOTES = "\u2010-\u2015\u2212", "\u2018\u201a\u201c-\u201f\u00ab\u00bb"
-SEEDS = re.compile(r"(?:^|\s)--seeds(?:\s+|=|$)(\S*)")
+SEEDS = re.compile(r"--seeds[ =]([1-9]\d?)(?: |$)")
 
 
 def read_trials(path):
@@ -40,12 +37,12 @@ def read_trials(path):
     """
     with open(path, newline="", encoding="utf-8-sig") as table:
         reader = csv.reader(table, strict=True)
+        rows, lines = {}, {}
         try:
-            if without_empty_end(next(reader, [])) != COLUMNS:
+            if texts_of(next(reader, [])) != COLUMNS:
                 raise ValueError(f"its first line is not {','.join(COLUMNS)}")
-            lines, rows = {}, {}
             for cells in reader:
-                row = without_empty_end(cells)
+                row = texts_of(cells)
                 if row:
                     row += [""] * (len(COLUMNS) - len(row))
                     check(row)
@@ -58,9 +55,9 @@ def read_trials(path):
     return rows
 
 
-def without_empty_end(cells):
-    """The texts of the cells of a line, up to the last one that has any."""
-    row = [cell.strip() for cell in cells]
+def texts_of(cells):
+    """The texts of a line's cells, each in one line, up to the last one that has any."""
+    row = [" ".join(cell.split()) for cell in cells]
     while row and not row[-1]:
         row.pop()
     return row
@@ -68,33 +65,13 @@ def without_empty_end(cells):
 
 def check(row):
     """ValueError where a row cannot be a trial."""
-    part, trial, *texts = row
     if len(row) > len(COLUMNS):
         raise ValueError(f'{len(row)} columns where {len(COLUMNS)} are expected; a text with commas needs "quotes"')
+    part, trial, *_ = row
     if part not in SCRIPTS:
         raise ValueError(f"no part {part!r}: expected one of {' '.join(SCRIPTS)}")
-    if not re.fullmatch(r"\w[\w.-]*", trial, re.ASCII) or trial == "all":
-        raise ValueError(f"{trial!r} is no name for a trial: letters, digits, '.', '_' and '-', and not \"all\"")
-    for column, text in zip(COLUMNS[2:4], texts, strict=False):
-        try:
-            check_options(text)
-            if (asked := SEEDS.search(text)) and not re.fullmatch(r"[1-9]\d?", asked[1]):
-                raise ValueError(f"--seeds {asked[1]}: expected a number from 1 to 99")
-        except ValueError as error:
-            raise ValueError(f"column {column!r}: {error}") from None
-
-
-def check_options(text):
-    """ValueError where a text is not the options of a command line, as far as that can be seen without the scripts."""
-    if not text.isprintable():
-        raise ValueError(f"{text!r}: options stand in one line")
-    if quote := re.search(f"[{QUOTES}]", text):
-        raise ValueError(f"""{quote[0]} is a typographic quote; write " or '""")
-    for word in shlex.split(text):  # "No closing quotation"
-        if re.match(f"-?[{DASHES}]", word):
-            raise ValueError(f"{word} begins with a typographic dash; write --")
-    if text and not text.startswith("--"):
-        raise ValueError(f"{text!r} are no options: they begin with --")
+    if not re.fullmatch(r"\w[\w.-]*", trial, re.ASCII):
+        raise ValueError(f"{trial!r} is no name for a trial: letters, digits, '.', '_' and '-'")
 
 
 def with_seeds(row):
@@ -110,58 +87,63 @@ def with_seeds(row):
     return rows
 
 
-def parse(script, text):
-    """Has the script of a part, a path, parse the options in `text`. ValueError with what it says of wrong ones."""
+def parse(script, words):
+    """Has the script of a part, a path, parse these `words` of its options. ValueError with what it says of them."""
     spec = importlib.util.spec_from_file_location("script", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     from common.errors import InputError  # the script has found it
 
-    words = shlex.split(text)
-    if {"-h", "--help"} & {*words}:
-        raise ValueError("--help is no option of a trial")
     try:
         module.parse_options(words)
     except InputError as error:
         raise ValueError(error) from None
 
 
-def print_trials():
+def check_options(row):
+    """Has the part's own scripts check a row's options. ValueError says what is wrong, and in which column."""
+    folder = Path(__file__).resolve().parents[1] / row[0]
+    for script, column, text in zip(SCRIPTS[row[0]], COLUMNS[2:4], row[2:4], strict=True):
+        if text:  # else PyTorch, which the scripts import, need not be loaded
+            try:
+                if script is None:
+                    raise ValueError(f"part {row[0]} has no test script")
+                parse(folder / script, shlex.split(text))
+            except ValueError as error:
+                raise ValueError(f"column {column!r}: {error}") from None
+
+
+def print_trials(table, names, parts):
     """What the module's text says; ValueError and OSError for what is wrong."""
-    if len(sys.argv) < 3:
-        raise ValueError(next(line for line in __doc__.splitlines() if line.startswith("usage: ")))
-    table, names, *parts = sys.argv[1:]
-    rows = []  # the line of each, the trial's name there, and the row
+    trials = []  # of each the line, the names that choose it, and the row
     for line, row in read_trials(table).items():
         if row[0] in (parts or SCRIPTS):
-            rows += [(line, row[1], one) for one in with_seeds(row)]
-    known = {name for _, trial, row in rows for name in (trial, row[1])}
-    chosen = known if names == "all" else names.split(",")
-    for name in chosen:
-        if name not in known:
-            raise ValueError(f"{table} has no trial {name}" + (f" of part {' '.join(parts)}" if parts else ""))
-    if not rows:
-        raise ValueError(f"{table} has no trials" + (f" of part {' '.join(parts)}" if parts else ""))
-    rows = [(line, row) for line, trial, row in rows if trial in chosen or row[1] in chosen]
-    top = Path(__file__).resolve().parents[1]
-    for line, (part, _, *texts, _) in rows:
-        for script, column, text in zip(SCRIPTS[part], COLUMNS[2:4], texts, strict=True):
-            if not text:
-                continue  # and PyTorch, which the scripts import, need not be loaded
-            place = f"{table}, line {line}: column {column!r}: "
-            if script is None:
-                raise ValueError(f"{place}part {part} has no test script")
-            try:
-                parse(top / part / script, text)
-            except ValueError as error:
-                raise ValueError(f"{place}{error}") from None
-    for _, row in rows:
+            trials += [(line, {row[1], one[1]}, one) for one in with_seeds(row)]
+    of_parts = f" of part {' '.join(parts)}" if parts else ""
+    if not trials:
+        raise ValueError(f"{table} has no trials{of_parts}")
+    known = set().union(*(names_of_one for _, names_of_one, _ in trials))
+    chosen = known if names == "all" else set(names.split(","))
+    if unknown := chosen - known:
+        raise ValueError(f"{table} has no trial {min(unknown)}{of_parts}")
+    trials = [(line, row) for line, names_of_one, row in trials if names_of_one & chosen]
+    for line, row in trials:
+        try:
+            check_options(row)
+        except ValueError as error:
+            raise ValueError(f"{table}, line {line}: {error}") from None
+    for _, row in trials:
         print(*row[:4], sep="\x1f")
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table")
+    parser.add_argument("names", help='"all", or some with commas between')
+    parser.add_argument("parts", nargs="*", metavar="PART", help="all if none is given")
+    options = parser.parse_args()
     try:
-        print_trials()
+        print_trials(options.table, options.names, options.parts)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -646,12 +646,9 @@ WRONG_TABLES = [
     ("part;trial\n", "line 1: its first line is not part,trial,"),
     (f"{HEADER}\n4a,x,,,\n", "line 3: no part '4a'"),
     (f"{HEADER}1a,../x,,,\n", "line 2: '../x' is no name for a trial"),
-    (f"{HEADER}1a,all,,,\n", "line 2: 'all' is no name for a trial"),
     (f"{HEADER}1a,x,,,\n1a,x,,,\n", "line 3: part 1a has a trial x already, in line 2"),
-    (f"{HEADER}1a,x,–-epochs 2,,\n", "line 2: column 'options': –-epochs begins with a typographic dash"),
     (f"{HEADER}1a,x,,,one, two\n", 'line 2: 6 columns where 5 are expected; a text with commas needs "quotes"'),
     (f"{HEADER}1a,x,--note 'a,,\n", "line 2: column 'options': No closing quotation"),
-    (f"{HEADER}1a,x,wide,,\n", "line 2: column 'options': 'wide' are no options"),
     (f"{HEADER}1b,x,,,\n", "jobs/trials.csv has no trials of part 1a"),
 ]
 

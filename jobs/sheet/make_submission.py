@@ -22,40 +22,28 @@ def code_files():
     """The files of code, in order: paths relative to the collection's folder."""
     found = []
     for folder, folders, names in os.walk(REPOSITORY):
-        folders[:] = [name for name in folders if _is_ours(Path(folder, name))]
+        if "pyvenv.cfg" in names or "conda-meta" in folders:  # an environment
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in LEFT_OUT]
         found += [Path(folder, name) for name in names if not name.startswith(".")]
-    return sorted(file.relative_to(REPOSITORY) for file in found if any(map(file.match, CODE)) and file.is_file())
-
-
-def _is_ours(folder):
-    """Whether a folder may hold code: not a hidden one, results, or an environment."""
-    is_environment = any((folder / mark).exists() for mark in ("pyvenv.cfg", "conda-meta"))
-    return not (folder.name.startswith(".") or folder.name in LEFT_OUT or is_environment)
+    return sorted(file.relative_to(REPOSITORY) for file in found if any(map(file.match, CODE)))
 
 
 def main():
     parser = OptionParser(__doc__)
     add = parser.add_argument
     add("name", type=person_name, metavar="NAME", help="yours: the zip is NAME.zip, all in it lies in the folder NAME")
-    add(
-        "--sheet",
-        type=Path,
-        default=REPOSITORY / "jobs" / "results" / "results.pdf",
-        metavar="FILE",
-        help="the PDF of the results",
-    )
+    usual = REPOSITORY / "jobs" / "results" / "results.pdf"
+    add("--sheet", type=Path, default=usual, metavar="FILE", help="the PDF of the results")
     add("--output", type=Path, default=Path(), metavar="DIR", help="where the zip goes")
     options = parser.parse_args()
     try:
         sheet = options.sheet.read_bytes()
     except OSError as error:
         raise InputError(
-            f"cannot read {options.sheet}: {error.strerror}; run jobs/sheet/results_sheet.py first, or give --sheet "
-            "FILE"
+            f"cannot read {options.sheet}: {error.strerror}; run jobs/sheet/results_sheet.py first, or give --sheet"
         ) from error
-    if not sheet.startswith(b"%PDF"):
-        raise InputError(f"{options.sheet} is no PDF")
-
     path = options.output / f"{options.name}.zip"
     with new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         archive.writestr(f"{options.name}/results.pdf", sheet)

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[:3])  # this folder, jobs/, and the folder of common/
 
-from trials import read_trials as read_table
+from trials import read_trials
 
 from common.distributed.ending import run_script
 from common.errors import InputError
 from common.files import REPOSITORY, make_directory, new_file, no_formula
-from common.training.options import OptionParser, remark
+from common.training.options import OptionParser
 
 # part: its title, its train script, and the test accuracy in percent that the handout reports
 PARTS = {
@@ -34,78 +34,115 @@ PARTS = {
     ),
 }
 
-WHOLE = "whole"
+# a line of a test script: [length] accuracy loss seconds [perplexity]; and how a damaged one begins, or one that says
+# that the script failed. All others are messages, which `2>&1` puts there
+FIGURES = re.compile(r"(?:(whole|\d+) )?(\d+\.\d\d) (?:\d+\.\d{4}|nan|inf) \d+\.\d{4}(?: (\d+\.\d\d|nan|inf))?")
+BROKEN = re.compile(r"\d|whole|error: |interrupted|Traceback")
+# 3b's own messages; any other line can be a review
+MESSAGE = re.compile(r"running .*on (the CPU|CUDA).*|.* is not trained to its end: .*|warning: .*")
 
-# a line of a test script, [length] accuracy loss seconds [perplexity], and how a line begins that should be one, or
-# that says that the script failed; all others are messages, which `2>&1` puts there
-FIGURES = re.compile(r"(?:(whole|\d+) )?(\d+\.\d\d) (\d+\.\d{4}|nan|inf) \d+\.\d{4}(?: (\d+\.\d\d|nan|inf))?")
-BROKEN = re.compile(r"\d|whole|\0|error: |interrupted|Traceback")
-# 3b's own messages: else any line can be a review
-MESSAGE = re.compile(
-    r"running (\d+ processes, each )?on (the CPU, \d+ threads?|CUDA: .*)"
-    r"|.* is not trained to its end: it is that of epoch \d+|warning: .*"
+INTRODUCTION = (
+    "Accuracies in percent; epochs are numbered from 0, as the train scripts print them. Train, validation and test "
+    "accuracy are those of the epoch whose weights were kept as the model: the last one, or with --early-stopping the "
+    "best one. The best test accuracy is chosen on the test reviews themselves, and so a little too good. Test script: "
+    "the best accuracy that it printed, and at which length of crops; of a language model, which predicts padding too, "
+    "that at the length of the train script's own test. Trials are compared on the reviews held out where all trials "
+    "of the part have some, else by the test script, or else by the train script's test."
 )
-
-
-def without_seed(settings):
-    return re.sub(r"--seed \d+ ?", "", settings).strip()
+# results.csv has these columns, the tables to read do not
+ONLY_IN_CSV = {"part", "seed", "train loss", "test loss", "weights", "seconds an epoch", "hardware", "command"}
+PRINTED = ["part", "trial", "best", "test accuracy", "test script", "at length", "perplexity", "state"]
 
 
 class Tested(NamedTuple):
-    """A line of a test script: the length of the crops, "whole" or, of bags of words, None; the perplexity of 3a."""
+    """A line of a test script: the length of the crops, "whole" or, of bags of words, None; the accuracy in percent;
+    the perplexity of 3a."""
 
     length: int | str | None
     accuracy: float
-    loss: float
     perplexity: float | None
 
 
-class Run(NamedTuple):
-    """A training run: what stands in its folder's run.json and test.txt, and what jobs/trials.csv says of it.
+class Run:
+    """A training run, as the run.json and test.txt in its folder tell of it.
 
-    `epochs` holds a dict of figures for each epoch, and `model_epoch` is the number, from 0, of the one whose weights
-    the model has.
+    `epochs` holds a dict of figures for each epoch, accuracies in percent; `model_epoch` is the number, from 0, of the
+    one whose weights the model has; `tested` holds a `Tested` for each line of the test script. `row` is the run's line
+    of the sheet, a dict from column to text, and `alike` what runs have in common that differ in their seed alone.
     """
 
-    part: str
-    trial: str
-    shows: str
-    settings: str
-    command: str
-    seed: int
-    vectors: str
-    language_model: str
-    epochs: list
-    model_epoch: int
-    test_length: int | None
-    model: str
-    no_of_weights: int
-    note: str
-    hardware: str
-    written: str
-    tested: list
-    is_finished: bool
-    state: str
+    def __init__(self, part, trial, folder, shows):
+        """Reads the folder; `shows` is what the table of trials says of the trial. ValueError, LookupError, TypeError
+        or AttributeError where a file is damaged."""
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if record["part"] != part:
+            raise ValueError(f"it is of part {record['part']}")
+        options = record["options"]
+        self.part, self.trial, self.seed, self.finished = part, trial, options["seed"], record["finished"]
+        self.epochs = [figures_of(epoch) for epoch in record["epochs"]]
+        self.model_epoch = record["model_epoch"]
+        self.test_length = options.get("test_length")
+        self.tested = read_tested(folder / "test.txt") if (folder / "test.txt").exists() else []
+        self.state = ""
+        if not self.finished:
+            self.state = f"not finished: {len(self.epochs)} of {options['epochs']} epochs"
+        elif not self.tested:
+            self.state = "its test script was not run"
+        self.row = self._row(record, options, shows)
+        settings = without_seed(self.row["settings"])
+        self.alike = settings, self.row["vectors"], self.row["language model"]
+        facts = f"seed {self.seed}; {record['no_of_weights']:,} weights; {record['hardware']}"
+        self.details = "\n".join([self.row["command"], facts, record["model"]])
 
-    def of_model(self, name):
-        """The figure of that name of the epoch whose weights the model has, or None."""
-        return self.epochs[self.model_epoch].get(name)
+    def _row(self, record, options, shows):
+        def text(number, places=2):
+            return "" if number is None else f"{number:.{places}f}"
+
+        kept, headline = self.epochs[self.model_epoch], self.headline()
+        perplexity = headline.perplexity if headline else kept.get("test_perplexity")
+        tests = {}  # test accuracies by epoch; with reviews held out there is one, and none to choose
+        if not self.holds_out():
+            tests = {str(i): epoch["test_accuracy"] for i, epoch in enumerate(self.epochs) if "test_accuracy" in epoch}
+        best_test = max(tests, key=tests.get, default="")
+        has_handouts_settings = without_seed(options["settings"]) == ""
+        if self.trial == "default" and not has_handouts_settings:
+            shows = ""  # it does not show what the table says
+        row = {
+            "part": self.part,
+            "trial": self.trial,
+            "best": "",
+            "settings": options["settings"],
+            "seed": str(self.seed),
+            "vectors": vectors_text(record["vectors"]),
+            "language model": "" if options.get("from_scratch") else options.get("language_model", ""),
+            "epochs": str(len(self.epochs)),
+            "epoch kept": str(self.model_epoch),
+            "train accuracy": text(kept["train_accuracy"]),
+            "train loss": text(kept["train_loss"], 4),
+            "validation accuracy": text(kept.get("validation_accuracy")),
+            "test accuracy": text(kept.get("test_accuracy")),
+            "test loss": text(kept.get("test_loss"), 4),
+            "best test accuracy": text(tests.get(best_test)),
+            "best test epoch": best_test,
+            "test script": text(headline and headline.accuracy),
+            "at length": str(headline.length or "") if headline else "",
+            "perplexity": text(perplexity) if self.part == "3a" else "",
+            "handout": PARTS[self.part][2] if has_handouts_settings and self.trial != "sample" else "",
+            "mean of the seeds": "",
+            "standard deviation": "",
+            "weights": str(record["no_of_weights"]),
+            "seconds an epoch": text(statistics.mean(epoch["train_seconds"] for epoch in self.epochs), 1),
+            "hardware": record["hardware"],
+            "command": command_of(self.part, self.trial, options),
+            "state": self.state,
+            "what it shows": shows,
+            "note": record["note"],
+        }
+        return row | {f"accuracy at {tested.length}": text(tested.accuracy) for tested in self.tested if tested.length}
 
     def holds_out(self):
         """Whether training reviews were held out for validation."""
         return any("validation_accuracy" in epoch for epoch in self.epochs)
-
-    def best_test(self):
-        """The number of the epoch with the best test, chosen on the test reviews themselves; None where some were held
-        out."""
-        tested = [number for number, epoch in enumerate(self.epochs) if "test_accuracy" in epoch]
-        if self.holds_out() or not tested:
-            return None
-        return max(tested, key=lambda number: self.epochs[number]["test_accuracy"])
-
-    def by_length(self):
-        """The accuracies of the test script as text: a dict from length."""
-        return {tested.length: f"{tested.accuracy:.2f}" for tested in self.tested if tested.length}
 
     def headline(self):
         """The `Tested` that stands for the run, or None: the best one; of a language model, which predicts padding too,
@@ -114,69 +151,44 @@ class Run(NamedTuple):
             return next((tested for tested in self.tested if tested.length == self.test_length), None)
         return max(self.tested, key=lambda tested: tested.accuracy, default=None)
 
-    def perplexity(self):
-        """That of a language model on the test reviews, or None."""
-        if self.part != "3a":
-            return None
-        if self.headline() is not None:
-            return self.headline().perplexity
-        loss = self.of_model("test_loss")
-        return None if loss is None else math.exp(min(loss, 700))  # exp overflows where a training blows up
-
     def accuracy(self, on):
         """The accuracy in percent by which runs are compared, or None: the model's on the reviews held out, `on`
         "validation", or on the "test" reviews by the test script, else by the train script."""
         if on == "test" and self.headline() is not None:
             return self.headline().accuracy
-        share = self.of_model(f"{on}_accuracy")
-        return None if share is None else 100 * share
-
-    def settings_but_seed(self):
-        """What runs have in common that differ in their seed alone."""
-        return without_seed(self.settings), self.vectors, self.language_model
+        return self.epochs[self.model_epoch].get(f"{on}_accuracy")
 
 
-class Seeds(NamedTuple):
-    """Runs of a part that differ in their seed alone: the mean of their accuracies, and the standard deviation, None of
-    a single run."""
+class Section(NamedTuple):
+    """A section of the sheet: tables, each a list of rows of text, the header first; paragraphs; and pairs of a heading
+    and lines that are to stay as they are."""
 
-    runs: list
-    mean: float
-    deviation: float | None
-
-    @classmethod
-    def of(cls, runs, on):
-        accuracies = [run.accuracy(on) for run in runs]
-        deviation = statistics.stdev(accuracies) if len(runs) > 1 else None
-        return cls(runs, statistics.mean(accuracies), deviation)
-
-    def names(self):
-        return ", ".join(run.trial for run in self.runs)
+    heading: str
+    tables: list | tuple = ()
+    paragraphs: list | tuple = ()
+    details: list | tuple = ()
 
 
 # ---- gathering
 
 
-def read_trials():
-    """What jobs/trials.csv says that a trial shows: a dict from (part, trial) to text, in the table's order."""
-    try:
-        rows = read_table(REPOSITORY / "jobs" / "trials.csv")
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    return {(part, trial): shows for part, trial, _, _, shows in rows.values()}
-
-
-def folders_of(top, part, order):
-    """The folders of the part's runs below `top`: pairs of trial and folder, in the table's order, then by name."""
-    folders = {"default": top / part}
+def folders_of(top, part, shows, sample):
+    """The folders of a part's runs below `top`, of the made-up sample or all others: pairs of trial and folder, in the
+    order of the table of trials, whose pairs of part and trial are the keys of `shows`, then by name."""
     # "previous": what a training moved out of the way
-    folders |= {
-        remark(path.name): path
-        for path in sorted((top / part / "trials").glob("*/"))
-        if path.name != "previous" and not path.name.startswith(".")
-    }
-    ranks = {trial: rank for rank, (of_part, trial) in enumerate(order) if of_part == part}
-    return sorted(folders.items(), key=lambda item: ranks.get(item[0], len(order)))
+    paths = (path for path in sorted((top / part / "trials").glob("[!.]*/")) if path.name != "previous")
+    folders = {"default": top / part} | {path.name: path for path in paths}
+    known = [trial for of_part, trial in shows if of_part == part and trial in folders]
+    return [(trial, folders[trial]) for trial in dict.fromkeys([*known, *folders]) if (trial == "sample") == sample]
+
+
+def figures_of(epoch):
+    """An epoch's figures of run.json, with accuracies in percent and the perplexities, exp of the losses."""
+    figures = {name: 100 * value if name.endswith("accuracy") else value for name, value in epoch.items()}
+    for split in ("train", "validation", "test"):
+        if f"{split}_loss" in epoch:  # exp overflows where a training blows up
+            figures[f"{split}_perplexity"] = math.exp(min(epoch[f"{split}_loss"], 700))
+    return figures
 
 
 def read_tested(path):
@@ -184,9 +196,9 @@ def read_tested(path):
     tested = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if figures := FIGURES.fullmatch(line):
-            length, accuracy, loss, perplexity = figures.groups()
-            length = int(length) if length and length != WHOLE else length
-            tested.append(Tested(length, float(accuracy), float(loss), perplexity and float(perplexity)))
+            length, accuracy, perplexity = figures.groups()
+            length = int(length) if length and length.isdigit() else length
+            tested.append(Tested(length, float(accuracy), perplexity and float(perplexity)))
         elif BROKEN.match(line):
             raise ValueError(f"{line!r} is no line of a test script")
     if not tested:
@@ -194,369 +206,196 @@ def read_tested(path):
     return tested
 
 
-def model_epoch_of(run):
-    """The number, from 0, of the epoch whose weights the model has."""
-    if "model_epoch" in run:
-        return run["model_epoch"]
-    # run.json did not always tell: with --early-stopping it is the best one, else the last
-    epochs, options = run["epochs"], run["options"]
-    if options["early_stopping"] is None:
-        return len(epochs) - 1
-    name = "test_accuracy" if options["validation"] is None else "validation_accuracy"
-    return max(range(len(epochs)), key=lambda number: epochs[number].get(name, 0))
+def without_seed(settings):
+    return re.sub(r"--seed \d+ ?", "", settings).strip()
 
 
 def command_of(part, trial, options):
     """The command line of a training, for the top directory."""
     words = ["python", f"{part}/{PARTS[part][1]}"]
     if trial != "default":
-        words += ["--trial", shlex.quote(trial)]
+        words += ["--trial", trial]
     usual = {"data": "preprocessed_data", "language_model": "3a/language.model"}
     for name, value in usual.items():
         if options.get(name, value) != value:
-            words += [f"--{name.replace('_', '-')}", shlex.quote(remark(options[name]))]
-    return " ".join([*words, remark(options["settings"])]).strip()
+            words += [f"--{name.replace('_', '-')}", options[name]]
+    return f"{shlex.join(words)} {options['settings']}".strip()
 
 
 def vectors_text(vectors):
-    """What run.json says of the GloVe vectors, if there are any: the file's name only if it is known."""
+    """What run.json says of the GloVe vectors, if there are any."""
     if not vectors:
         return ""
-    name = f"{vectors['file']}: " if "file" in vectors else ""
-    return remark(f"{name}{vectors['words']:,} words, {vectors['dimensions']} dimensions")
+    name = f"{vectors['file']}: " if "file" in vectors else ""  # the handout's own script does not keep it
+    return f"{name}{vectors['words']:,} words, {vectors['dimensions']} dimensions"
 
 
-def read_run(part, trial, folder, shows):
-    """The `Run` in a folder. ValueError, LookupError, TypeError or AttributeError where run.json is damaged."""
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    if run["part"] != part:
-        raise ValueError(f"it is of part {run['part']}")
-    options = run["options"]
-    epochs = [{name: float(value) for name, value in epoch.items()} for epoch in run["epochs"]]
-    if not epochs or any(not {"train_accuracy", "train_loss", "train_seconds"} <= epoch.keys() for epoch in epochs):
-        raise ValueError("an epoch has no figures")
-    model_epoch = model_epoch_of(run)
-    if model_epoch not in range(len(epochs)):
-        raise ValueError(f"there is no epoch {model_epoch}")
-    state = "" if run["finished"] else f"not finished: {len(epochs)} of {options['epochs']} epochs"
-    tested = []
-    if (folder / "test.txt").exists():
-        tested = read_tested(folder / "test.txt")
-    elif run["finished"]:
-        state = "its test script was not run"
-    settings = remark(options["settings"])
-    if trial == "default" and without_seed(settings):
-        shows = ""  # a default run with other options does not show what the table says
-    return Run(
-        part=part,
-        trial=trial,
-        shows=shows,
-        settings=settings,
-        command=command_of(part, trial, options),
-        seed=int(options["seed"]),
-        vectors=vectors_text(run.get("vectors")),
-        language_model="" if options.get("from_scratch") else remark(options.get("language_model", "")),
-        epochs=epochs,
-        model_epoch=model_epoch,
-        test_length=options.get("test_length"),
-        model="\n".join(map(str.rstrip, run.get("model", "").splitlines())),
-        no_of_weights=int(run["no_of_weights"]),
-        note=remark(run["note"]),
-        hardware=remark(run["hardware"]),
-        written=remark(run["written"]),
-        tested=tested,
-        is_finished=bool(run["finished"]),
-        state=state,
-    )
-
-
-def gather(top, trials, sample):
+def gather(top, shows, sample):
     """All runs below `top`, of the made-up sample or all others: a list of `Run`, and a line of text on each that is
     damaged."""
     runs, damaged = [], []
     for part in PARTS:
-        for trial, folder in folders_of(top, part, trials):
-            not_trained = trial == "default" and not (folder / "run.json").exists()
-            if (trial == "sample") != sample or not_trained:
-                continue
-            where = remark(str(folder.relative_to(top)))
+        for trial, folder in folders_of(top, part, shows, sample):
+            if trial == "default" and not (folder / "run.json").exists():
+                continue  # it was not trained
             try:
-                runs.append(read_run(part, trial, folder, trials.get((part, trial), "")))
-            except OSError as error:
-                damaged.append(f"{where}: {Path(error.filename).name} cannot be read ({error.strerror})")
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
-                damaged.append(f"{where}: run.json or test.txt is damaged ({error!r})")
+                runs.append(Run(part, trial, folder, shows.get((part, trial), "")))
+            except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+                damaged.append(f"{folder.relative_to(top)}: run.json or test.txt is missing or damaged ({error!r})")
     return runs, damaged
 
 
-def read_reviews(top, trials, sample):
-    """What 3b generated: a dict from trial to lines, and a line of text on each file that is damaged."""
-    reviews, damaged = {}, []
-    for trial, folder in folders_of(top, "3b", trials):
-        path = folder / "reviews.txt"
-        if (trial == "sample") != sample or not path.exists():
-            continue
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            damaged.append(f"{remark(str(folder.relative_to(top)))}: reviews.txt cannot be read ({error})")
-            continue
-        lines = [line for line in text.splitlines() if line and not MESSAGE.fullmatch(line)]
-        if lines:
-            reviews[trial] = lines
-    return reviews, damaged
+def review_sections(top, shows, sample):
+    """What 3b generated, a `Section` a trial."""
+    for trial, folder in folders_of(top, "3b", shows, sample):
+        if (folder / "reviews.txt").exists():
+            text = (folder / "reviews.txt").read_text(encoding="utf-8", errors="replace")
+            lines = [line for line in text.splitlines() if line and not MESSAGE.fullmatch(line)]
+            if lines:
+                yield Section(f"3b: generated reviews, {trial}", paragraphs=lines)
 
 
 # ---- comparing
 
 
 def compare(runs):
-    """Of the runs of a part: which `Seeds` each belongs to, by trial; those whose settings are best, if any can be said
-    to be; and what is to be said of both in sentences."""
-    finished = [run for run in runs if run.is_finished]
+    """Sentences on how the runs of a part that are finished compare. Their rows get the mean and the standard deviation
+    of the seeds, and those whose settings are best, if that can be said, get "best"."""
+    finished = [run for run in runs if run.finished]
     on = "validation" if all(run.holds_out() for run in finished) else "test"
     alike = {}
     for run in finished:
         if run.accuracy(on) is not None:
-            alike.setdefault(run.settings_but_seed(), []).append(run)
-    groups = []
+            alike.setdefault(run.alike, []).append(run)
+    ranked, deviations, sentences = [], [], []
     for group in alike.values():
-        have_seeds_of_their_own = len({run.seed for run in group}) == len(group)
-        groups += [group] if have_seeds_of_their_own else [[run] for run in group]
-    ranked = sorted((Seeds.of(group, on) for group in groups), key=lambda seeds: seeds.mean, reverse=True)
-    sentences = [
-        f"{seeds.names()}: the same settings with n = {len(seeds.runs)} seeds; {on} accuracy: mean {seeds.mean:.2f}, "
-        f"standard deviation {seeds.deviation:.2f}."
-        for seeds in ranked
-        if seeds.deviation is not None
-    ]
-    best = []
-    if len(ranked) > 1:
-        first, second = ranked[:2]
-        lead = first.mean - second.mean
-        ahead = f"{first.names()}, with a {on} accuracy of {first.mean:.2f}, is {lead:.2f} ahead of {second.names()}"
-        spread = max((seeds.deviation for seeds in ranked if seeds.deviation is not None), default=None)
-        if spread is None:
+        of_seeds = {run.seed: run.accuracy(on) for run in group}.values()
+        names, mean = ", ".join(run.trial for run in group), statistics.mean(of_seeds)
+        ranked.append((mean, names, group))
+        if len(of_seeds) > 1:
+            deviations.append(statistics.stdev(of_seeds))
+            for run in group:
+                run.row |= {"mean of the seeds": f"{mean:.2f}", "standard deviation": f"{deviations[-1]:.2f}"}
             sentences.append(
-                f"{ahead}. Whether that is more than the spread of the seeds is unknown: no settings were trained with "
-                "several."
+                f"{names}: the same settings with n = {len(of_seeds)} seeds; {on} accuracy: mean {mean:.2f}, standard "
+                f"deviation {deviations[-1]:.2f}."
+            )
+    if len(ranked) > 1:
+        ranked.sort(key=lambda one: one[0], reverse=True)
+        (mean, names, best), (second, others, _) = ranked[:2]
+        lead, spread = mean - second, max(deviations, default=None)
+        if spread is None:
+            verdict = (
+                "Whether that is more than the spread of the seeds is unknown: no settings were trained with several."
             )
         elif lead > spread:
-            best = first.runs
-            sentences.append(f"Best: {ahead}, more than the spread of the seeds (standard deviation {spread:.2f}).")
+            for run in best:
+                run.row["best"] = "best"
+            verdict = f"It is the best: that is more than the spread of the seeds (standard deviation {spread:.2f})."
         else:
-            sentences.append(
-                f"{ahead}, within the spread of the seeds (standard deviation {spread:.2f}): none is best."
-            )
-    return {run.trial: seeds for seeds in ranked for run in seeds.runs}, best, sentences
+            verdict = f"None is best: that is within the spread of the seeds (standard deviation {spread:.2f})."
+        sentences.append(f"{names}, with a {on} accuracy of {mean:.2f}, is {lead:.2f} ahead of {others}. {verdict}")
+    return sentences
 
 
 # ---- writing
 
 
-def percent(share):
-    return "" if share is None else f"{100 * share:.2f}"
+def columns_of(runs):
+    return list(dict.fromkeys(column for run in runs for column in run.row))
 
 
-def decimals(number, places):
-    return "" if number is None else f"{number:.{places}f}"
+def table_of(runs, columns):
+    """The table of the runs' rows, the header first, without the columns that are empty."""
+    columns = [column for column in columns if any(run.row.get(column) for run in runs)]
+    return [columns, *([run.row.get(column, "") for column in columns] for run in runs)]
 
 
-def rows_of(runs, sample):
-    """The sheet's rows for the runs of a part, a list of dicts from column to text."""
-    seeds_of, best, _ = compare(runs)
-    rows = []
-    for run in runs:
-        best_test, headline = run.best_test(), run.headline()
-        seeds = seeds_of.get(run.trial)
-        several = seeds is not None and seeds.deviation is not None
-        has_handouts_settings = without_seed(run.settings) == "" and not sample
-        seconds = sum(epoch["train_seconds"] for epoch in run.epochs)
-        rows.append(
-            {
-                "part": run.part,
-                "trial": run.trial,
-                "best of the part": "best" if run in best else "",
-                "settings": run.settings,
-                "seed": str(run.seed),
-                "vectors": run.vectors,
-                "language model": run.language_model,
-                "epochs": str(len(run.epochs)),
-                "epoch of the model": str(run.model_epoch),
-                "train accuracy": percent(run.of_model("train_accuracy")),
-                "train loss": decimals(run.of_model("train_loss"), 4),
-                "validation accuracy": percent(run.of_model("validation_accuracy")),
-                "test accuracy": percent(run.of_model("test_accuracy")),
-                "test loss": decimals(run.of_model("test_loss"), 4),
-                "best test accuracy": "" if best_test is None else percent(run.epochs[best_test]["test_accuracy"]),
-                "best test epoch": "" if best_test is None else str(best_test),
-                "test script": "" if headline is None else f"{headline.accuracy:.2f}",
-                "at length": str(headline.length) if headline and headline.length else "",
-                "perplexity": decimals(run.perplexity(), 2),
-                "handout": PARTS[run.part][2] if has_handouts_settings else "",
-                "seeds": str(len(seeds.runs)) if several else "",
-                "mean of the seeds": decimals(seeds.mean, 2) if several else "",
-                "standard deviation": decimals(seeds.deviation, 2) if several else "",
-                "weights": str(run.no_of_weights),
-                "seconds an epoch": f"{seconds / len(run.epochs):.1f}",
-                "hardware": run.hardware,
-                "command": run.command,
-                "written": run.written,
-                "state": run.state,
-                "what it shows": run.shows,
-                "note": run.note,
-            }
-        )
-    return rows
+def section_of(runs):
+    """The `Section` of the runs of a part."""
+    sentences = compare(runs)
+    columns = columns_of(runs)
+    lengths = [column for column in columns if column.startswith("accuracy at ")]
+    lengths.sort(key=lambda column: (len(column), column))  # "accuracy at whole" comes last
+    tables = [table_of(runs, [column for column in columns if column not in {*ONLY_IN_CSV, *lengths}])]
+    tested = [run for run in runs if any(column in run.row for column in lengths)]
+    if tested:
+        tables.append(table_of(tested, ["trial", *lengths]))
+    details = [(f"{run.part} {run.trial}", run.details) for run in runs]
+    return Section(f"{runs[0].part}: {PARTS[runs[0].part][0]}", tables, sentences, details)
 
 
-def lengths_of(runs):
-    """The lengths that the test scripts of `runs` were run at, in order."""
-    lengths = {length for run in runs for length in run.by_length()}
-    return sorted(lengths, key=lambda length: math.inf if length == WHOLE else length)
-
-
-def csv_text(rows, runs):
-    """The sheet for a spreadsheet: the rows, and a column for each length that a test script was run at."""
+def csv_text(runs):
+    """The sheet for a spreadsheet."""
     text = io.StringIO()
-    columns = [*rows[0], *(f"accuracy at {length}" for length in lengths_of(runs))]
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, columns_of(runs), restval="", lineterminator="\n")
     writer.writeheader()
-    for row, run in zip(rows, runs, strict=True):
-        by_length = {f"accuracy at {length}": accuracy for length, accuracy in run.by_length().items()}
-        writer.writerow({column: no_formula(cell) for column, cell in (row | by_length).items()})
+    for run in runs:
+        writer.writerow({column: no_formula(cell) for column, cell in run.row.items()})
     return text.getvalue()
 
 
-# of the tables to read: column of the sheet and heading
-COLUMNS = {
-    "trial": "trial",
-    "settings": "settings",
-    "vectors": "vectors",
-    "language model": "language model",
-    "epochs": "epochs",
-    "epoch of the model": "epoch kept",
-    "train accuracy": "train",
-    "validation accuracy": "validation",
-    "test accuracy": "test",
-    "best test accuracy": "best test",
-    "best test epoch": "in epoch",
-}
-
-
-INTRODUCTION = """\
-Accuracies in percent; epochs are numbered from 0, as the train scripts print them. Of the epoch whose
-weights were kept as the model (epoch kept), which is the last one, or with --early-stopping the best one: the accuracy
-in training (train), on the reviews held out (validation) and on the test reviews (test). The best of all tests (best
-test, in epoch) is chosen on the test reviews themselves, and so a little too good. The best that the part's test script
-printed, and at which length of crops (test script); of a language model, which predicts padding too, that at the length
-of the train script's own test. Trials are compared on the reviews held out where all trials of the part have some, else
-by the test script, or else the test."""
-
-
-def markdown_table(header, rows):
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    lines = [header, ["---"] * len(header), *cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def part_blocks(rows, runs):
-    """What the sheet says of the runs of a part: (heading, header, rows) of text; a header of None stands for text
-    alone, or for pairs of a heading and lines that are to stay as they are."""
-    title = f"{runs[0].part}: {PARTS[runs[0].part][0]}"
-    header = [*COLUMNS.values(), "test script", "perplexity", "handout", "remarks"]
-    table = []
-    for row in rows:
-        place = {"": "", WHOLE: " on whole reviews"}.get(row["at length"], f" at {row['at length']}")
-        remarks = "; ".join(filter(None, (row["best of the part"], row["state"], row["what it shows"], row["note"])))
-        of_columns = [row[column] for column in COLUMNS]
-        table.append([*of_columns, row["test script"] + place, row["perplexity"], row["handout"], remarks])
-    # columns that are empty but for their heading are left out
-    columns = [column for column in zip(header, *table, strict=True) if any(column[1:])]
-    header, *table = map(list, zip(*columns, strict=True))
-    yield title, header, table
-    *_, sentences = compare(runs)
-    if sentences:
-        yield f"{runs[0].part}: comparison", None, [[sentence] for sentence in sentences]
-    lengths = lengths_of(runs)
-    if lengths:
-        table = [
-            [run.trial, *(run.by_length().get(length, "") for length in lengths)] for run in runs if run.by_length()
-        ]
-        yield f"{runs[0].part}: test accuracy by length", ["trial", *map(str, lengths)], table
-    yield f"{runs[0].part}: the runs", None, [[f"{run.part} {run.trial}", details(run)] for run in runs]
-
-
-def details(run):
-    """How a run was made, in lines: the command, the seed, the number of weights, the hardware and the model."""
-    facts = f"seed {run.seed}; {run.no_of_weights:,} weights; {run.hardware}"
-    return "\n".join(filter(None, (run.command, facts, run.model)))
-
-
-def markdown_text(blocks, damaged, reviews):
-    """The sheet to read: the blocks, what is wrong, and the generated reviews."""
+def markdown_text(sections):
+    """The sheet to read."""
     parts = []
-    for heading, header, rows in blocks:
-        parts.append(f"{'##' if parts else '#'} {heading}\n")
-        if header is not None:
-            parts.append(markdown_table(header, rows))
-            continue
-        for *title, text in rows:
-            parts += [f"### {title[0]}\n", f"```\n{text}\n```\n"] if title else [f"{text}\n"]
-    if damaged:
-        parts += ["## Not read\n", "".join(f"- {line}\n" for line in damaged)]
-    for trial, lines in reviews.items():
-        parts += [f"## 3b: generated reviews, {trial}\n", "\n>\n".join(f"> {line}" for line in lines) + "\n"]
+    for section in sections:
+        parts.append(f"{'##' if parts else '#'} {section.heading}\n")
+        for header, *rows in section.tables:
+            cells = [header, ["---"] * len(header), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+            parts.append("".join(f"| {' | '.join(line)} |\n" for line in cells))
+        parts += [f"{paragraph}\n" for paragraph in section.paragraphs]
+        parts += [f"### {heading}\n\n```\n{text}\n```\n" for heading, text in section.details]
     return "\n".join(parts)
-
-
-def write(path, content):
-    with new_file(path) as file:
-        file.write(content)
-    print(path)
 
 
 def main():
     parser = OptionParser(__doc__)
     add = parser.add_argument
     add("--runs", type=Path, default=REPOSITORY, metavar="DIR", help="where the folders 1a, 1b, … of the runs lie")
-    add("--output", type=Path, default=REPOSITORY / "jobs" / "results", metavar="DIR", help="where the sheet goes")
+    add("--output", type=Path, metavar="DIR", help="where the sheet goes (default: jobs/results, or its folder sample)")
     add("--sample", action="store_true", help="of the runs on the made-up sample, which are left out otherwise")
     options = parser.parse_args()
+    usual = REPOSITORY / "jobs" / "results"
+    output = options.output or (usual / "sample" if options.sample else usual)
 
-    trials = read_trials()
-    runs, damaged = gather(options.runs, trials, options.sample)
-    reviews, damaged_reviews = read_reviews(options.runs, trials, options.sample)
-    damaged += damaged_reviews
+    try:
+        rows = read_trials(REPOSITORY / "jobs" / "trials.csv").values()
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    shows = {(part, trial): text for part, trial, _, _, text in rows}
+    runs, damaged = gather(options.runs, shows, options.sample)
     for line in damaged:
         print(f"warning: {line}", file=sys.stderr)
     if not runs:
         raise InputError(
             f"there are no results yet in {options.runs}; run a train script, or bash jobs/run_all.sh, first"
         )
-    for run in runs:
-        if run.state:
-            print(f"{run.part} {run.trial}: {run.state}", file=sys.stderr)
     title = "Results of the made-up sample" if options.sample else "Results"
-    rows, blocks = [], [(title, None, [[" ".join(INTRODUCTION.split())]])]
-    for part in PARTS:
-        of_part = [run for run in runs if run.part == part]
-        if of_part:
-            rows += rows_of(of_part, options.sample)
-            blocks += part_blocks(rows[-len(of_part) :], of_part)
+    of_parts = [[run for run in runs if run.part == part] for part in PARTS]
+    sections = [Section(title, paragraphs=[INTRODUCTION]), *map(section_of, filter(None, of_parts))]
+    if damaged:
+        sections.append(Section("Not read", paragraphs=damaged))
+    sections += review_sections(options.runs, shows, options.sample)
 
-    make_directory(options.output)
-    write(options.output / "results.csv", csv_text(rows, runs).encode())
-    write(options.output / "results.md", markdown_text(blocks, damaged, reviews).encode())
+    make_directory(output)
+    files = {"results.csv": csv_text(runs).encode(), "results.md": markdown_text(sections).encode()}
     try:
         import results_pictures
+
+        files |= results_pictures.draw(runs, sections)
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
         print("no pictures and no results.pdf: matplotlib is not installed (pip install matplotlib)", file=sys.stderr)
-        return
-    for name, content in results_pictures.draw(runs, blocks, damaged, reviews):
-        write(options.output / name, content)
+    for name, content in files.items():
+        with new_file(output / name) as file:
+            file.write(content)
+
+    table = table_of(runs, PRINTED)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(f"{output}: {', '.join(name for name in files if not name.endswith('.png'))}")
 
 
 if __name__ == "__main__":
