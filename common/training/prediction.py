@@ -11,7 +11,7 @@ from tqdm import tqdm
 from common.data.batches import Bags, shortest_first, whole_batches
 from common.data.tokenizing import load_punkt, tokenize
 from common.errors import InputError
-from common.files import is_hidden, no_formula
+from common.files import no_formula
 
 # how phones and word processors write what the reviews of the data set hold as typewriters do
 STRAIGHT = str.maketrans(
@@ -70,7 +70,7 @@ def own_reviews(path, data, vocabulary, device):
     """
     try:
         if path.is_dir():
-            names = [file.name for file in sorted(path.glob("*.txt")) if not is_hidden(file.name)]
+            names = [file.name for file in sorted(path.glob("[!.]*.txt"))]
             places = [path / name for name in names]
             contents = [place.read_bytes() for place in places]
         else:
