@@ -505,7 +505,7 @@ preprocess_data.{function} = wait
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
         assert first.stdout.readline() == b"waiting\n"
         line = fail("--imdb", imdb, "--output", output)
-        assert line == f"error: another run is using {output}; wait until it ends, or give another --output"
+        assert line == f"another run is using {output}; wait until it ends, or give another --output"
         first.kill()
         assert first.stdout.read() == b""  # ends when a worker, which has this end too, has ended
     succeed("--imdb", imdb, "--output", output)
