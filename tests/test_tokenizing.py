@@ -101,7 +101,7 @@ def test_most_sentences_take_the_short_cuts(oracle, sample_reviews, monkeypatch)
 
 
 def test_nltks_rules_are_those_that_the_short_cuts_were_made_for():
-    """Where this fails, NLTK has other rules: see whether tokenizing.py's comments still hold, run odd_texts.py."""
+    """Where this fails, NLTK has other rules: do tokenizing.py's comments still hold? Test more odd texts."""
     tokenizer = NLTKWordTokenizer
     rules = [
         *((rule.pattern, replacement) for rule, replacement in tokenizer.STARTING_QUOTES),
@@ -124,7 +124,6 @@ def test_nltks_rules_are_those_that_the_short_cuts_were_made_for():
 
 HOSTILE = [
     "a.",
-    "a. ",
     ". ",
     " ",
     "\n",
@@ -139,9 +138,9 @@ HOSTILE = [
     ". . . ",
     ":,",
     "n't ",
-    "cannot",
+    "\0 ",
+    "U.S.",
 ]
-HOSTILE += ["\0 ", "U.S.", "1. "]
 
 
 @pytest.mark.parametrize("unit", HOSTILE)
@@ -201,9 +200,8 @@ def test_without_reviews_it_says_what_to_do(tmp_path, no_punkt):
         tokenizing.load_punkt(tmp_path)
 
 
-@pytest.mark.parametrize("reviews", [["x"], ["no end of a sentence", "..."], ["One. Two."]])
-def test_even_a_few_words_train_punkt(tmp_path, no_punkt, reviews):
-    tokenizing.load_punkt(tmp_path, reviews)
+def test_even_a_few_words_train_punkt(tmp_path, no_punkt):
+    tokenizing.load_punkt(tmp_path, ["x"])
     tokenizing.load_punkt(tmp_path)
     assert tokenizing.tokenize("Here it is. Done.") == ["here", "it", "is", ".", "done", "."]
 

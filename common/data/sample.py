@@ -118,7 +118,7 @@ def word_vectors(rng):
     common, praise, blame = (_words(tables) for tables in (COMMON, PRAISE, BLAME))
     return {
         word: [
-            3 * (word in praise - blame - common) - 3 * (word in blame - praise - common),
+            3 * (word not in common) * ((word in praise) - (word in blame)),
             *(rng.random() - 0.5 for _ in range(GLOVE_DIMENSIONS - 1)),
         ]
         for word in sorted(common | praise | blame)
