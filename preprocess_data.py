@@ -27,15 +27,8 @@ from common.training.options import OptionParser, positive_int
 
 REVIEWS_PER_CHUNK = 200  # what a worker takes at once
 PUNKT_REVIEWS = 5000  # enough to train Punkt on, where it must be trained
-# characters; in the dictionary's array every word takes the memory of the longest, IMDB's of 91
-LONGEST_WORD = 256
-GLOVE_FILES = (
-    "glove_dictionary.npy",
-    "glove_embeddings.npy",
-    "glove_name.txt",
-    "imdb_train_glove.txt",
-    "imdb_test_glove.txt",
-)
+GLOVE_FILES = ["glove_dictionary.npy", "glove_embeddings.npy", "glove_name.txt"]
+GLOVE_FILES += [f"imdb_{split}_glove.txt" for split in SPLITS]
 
 
 class Tokens(NamedTuple):
@@ -73,8 +66,11 @@ def preprocess(options):
             warn_of_differences(imdb, reviews)
     else:
         corpus = read_corpus(output)
-    # before the reviews: a mistake in the file is better told before the minutes of tokenizing than after
-    vectors = read_vectors(glove) if glove else None
+    vectors = None
+    if glove:  # before the reviews: a mistake in the file is better told before the minutes of tokenizing than after
+        note(f"reading {glove}")
+        vectors = read_glove(glove)
+        note(f"{len(vectors[0])} GloVe tokens of {vectors[1].shape[1]} dimensions")
     if imdb:
         corpus = tokenize_corpus(reviews, output, options.workers)
         labels = {split: labels for split, (_, labels) in reviews.items()}
@@ -152,7 +148,7 @@ def tokenize_corpus(reviews, output, workers):
     word_to_number = {}
     ids, lengths = [], []
     with tqdm(total=len(both), desc="tokenizing", unit=" reviews", disable=None) as bar:
-        for words, chunk_ids, chunk_lengths in tokenized(chunks, output, workers):
+        for words, chunk_ids, chunk_lengths in tokenize_in_workers(chunks, output, workers):
             numbers = [word_to_number.setdefault(word, len(word_to_number)) for word in words]
             ids.append(np.array(numbers, np.int32)[chunk_ids])
             lengths.append(chunk_lengths)
@@ -167,21 +163,11 @@ def tokenize_corpus(reviews, output, workers):
     )
 
 
-def tokenized(chunks, output, workers):
+def tokenize_in_workers(chunks, output, workers):
     """What `tokenize_chunk` makes of each chunk, in their order, in so many worker processes."""
     try:
-        try:
-            pool = ProcessPoolExecutor(min(workers, len(chunks)), initializer=start_worker, initargs=(output,))
-            results = pool.map(tokenize_chunk, chunks)
-        # some containers have no semaphores, and a folder for temporary files can have too long a name for a socket
-        except (OSError, NotImplementedError) as error:
-            note(f"worker processes cannot be started here ({error}): this one tokenizes alone, which takes longer")
-            for worker in multiprocessing.active_children():
-                worker.terminate()  # the first ones, which would wait for ever
-            yield from map(tokenize_chunk, chunks)
-        else:
-            with pool:
-                yield from results
+        with ProcessPoolExecutor(min(workers, len(chunks)), initializer=start_worker, initargs=(output,)) as pool:
+            yield from pool.map(tokenize_chunk, chunks)
     except BrokenProcessPool as error:
         raise LostProcessError(
             "a process that tokenizes was killed, as the system does when memory runs out; fewer --workers than "
@@ -209,11 +195,6 @@ def tokenize_chunk(reviews):
         tokens = tokenize(review.text())
         if not tokens:
             raise InputError(f"{review.path} is empty")
-        longest = max(tokens, key=len)
-        if len(longest) > LONGEST_WORD:
-            raise InputError(
-                f"{review.path} has a word of {len(longest)} characters, {longest[:20]}…, more than {LONGEST_WORD}"
-            )
         ids += [word_to_number.setdefault(token, len(word_to_number)) for token in tokens]
         lengths.append(len(tokens))
     return list(word_to_number), np.array(ids, np.int32), np.array(lengths, np.int32)
@@ -260,7 +241,7 @@ def write_imdb(output, corpus, labels, test_names):
         write_tokens(new_file, output / "imdb_train.txt", corpus.train)
         test = corpus.test._replace(ids=np.where(unknown, 0, corpus.test.ids))
         write_tokens(new_file, output / "imdb_test.txt", test)
-        # the words behind the zeros of imdb_test.txt: GloVe may know them
+        # the words that are 0 in imdb_test.txt: GloVe may know them
         words = [corpus.words[number - 1] for number in corpus.test.ids[unknown]]
         with new_file(output / "imdb_test_unknown.txt") as file:
             file.write("".join(f"{word}\n" for word in words).encode())
@@ -295,39 +276,20 @@ def write_tokens(new_file, path, tokens):
 
 def read_corpus(output):
     """The `Corpus` that an earlier run wrote to `output`."""
-    try:
-        dictionary = np.load(output / "imdb_dictionary.npy").tolist()
-        train, test = (read_tokens(output / f"imdb_{split}.txt") for split in SPLITS)
-        unknown_words = (output / "imdb_test_unknown.txt").read_text(encoding="utf-8").split("\n")[:-1]
-    except OSError as error:
-        raise InputError(f"cannot read {error.filename}: {error.strerror}; give --imdb DIR too") from error
-    except (ValueError, EOFError) as error:
-        raise InputError(f"the files in {output} are damaged ({error}); give --imdb DIR too") from error
+    from common.data.reviews import Vocabulary, load_lines, load_reviews  # only this needs PyTorch
+
+    vocabulary = Vocabulary(output)
+    both = (load_reviews(output, split, vocabulary, "cpu", labelled=False) for split in SPLITS)
+    train, test = (Tokens(reviews.ids.numpy(), reviews.lengths.numpy()) for reviews in both)
+    unknown_words = load_lines(output, "imdb_test_unknown.txt")
     unknown = np.flatnonzero(test.ids == 0)
-    if len(unknown) != len(unknown_words) or max(train.ids.max(), test.ids.max()) > len(dictionary):
-        raise InputError(f"the files in {output} do not fit each other; give --imdb DIR too")
-    test.ids[unknown] = np.arange(1, len(unknown) + 1) + len(dictionary)
-    return Corpus(dictionary + unknown_words, len(dictionary), train, test)
-
-
-def read_tokens(path):
-    """The `Tokens` of a file that `write_tokens` wrote."""
-    text = path.read_bytes()
-    ids = np.fromstring(text, np.int32, sep=" ")
-    lengths = np.array([line.count(b" ") + 1 for line in text.splitlines()], np.int32)
-    if lengths.sum() != len(ids):
-        raise ValueError(f"{path.name} is not one line of ids a review")
-    return Tokens(ids, lengths)
+    if len(unknown) != len(unknown_words):
+        raise InputError(f"imdb_test.txt and imdb_test_unknown.txt in {output} do not fit; give --imdb DIR too")
+    test.ids[unknown] = np.arange(1, len(unknown) + 1) + len(vocabulary.words)
+    return Corpus(vocabulary.words.tolist() + unknown_words, len(vocabulary.words), train, test)
 
 
 # ---- GloVe
-
-
-def read_vectors(path):
-    note(f"reading {path}")
-    tokens, embeddings = read_glove(path)
-    note(f"{len(tokens)} GloVe tokens of {embeddings.shape[1]} dimensions")
-    return tokens, embeddings
 
 
 def write_glove(output, corpus, name, glove_tokens, embeddings):

@@ -1,23 +1,22 @@
 """Where the collection lies, and files that appear under their name only when they are whole."""
 
-import codecs
 import fcntl
 import io
 import os
 import re
 import sys
+import tarfile
 import tempfile
+import zipfile
+import zlib
 from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 
 from common.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-
-GZIP, ZIP = b"\x1f\x8b", b"PK"  # how such files begin, whatever their names
-UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # and such texts, most of them
 
 
 def make_directory(path):
@@ -32,23 +31,14 @@ def make_directory(path):
         raise InputError(f"cannot write into {path}: {error.strerror}") from error
 
 
-def is_hidden(path):
-    """Whether a name in the relative `path` begins with a dot: what editors and systems leave, and no data."""
-    return any(name.startswith(".") and name != ".." for name in PurePath(path).parts)
-
-
 @contextmanager
-def unpacking(path, advice="fetch it again, or unpack it with another program"):
-    """InputError, with the `advice`, for what is no archive, is damaged, has a password or an unknown compression."""
+def reading(path, advice="fetch it again"):
+    """InputError, with the `advice`, where the block cannot read the file `path`, or it is a damaged archive."""
     try:
         yield
-    except (InputError, MemoryError, FileNotFoundError):
-        raise
-    # at such files Python's libraries raise whatever comes, from LZMAError to IndexError
-    except Exception as error:
-        if getattr(error, "errno", None):
-            raise  # it is the system's
-        raise InputError(f"{path} is damaged, or no archive that Python can unpack ({error}); {advice}") from error
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+        # gzip's own OSError has no strerror
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {advice}") from error
 
 
 @contextmanager
@@ -82,19 +72,17 @@ def sole_use(directory, options="--trial or --output"):
 
 
 @contextmanager
-def new_file(path, durable=True):
+def new_file(path):
     """Opens a binary file that takes the name `path` when the block ends well, and vanishes when it does not.
 
-    The bytes are on the disk before the name is given, but for `durable=False`: thousands of small files that
-    can be made again need not wait for the disk one by one. InputError on a full disk or a folder without
-    permission.
+    The bytes are on the disk before the name is given. InputError on a full disk or a folder without permission.
     """
-    with new_set(durable=durable) as new_member, new_member(path) as file:
+    with new_set() as new_member, new_member(path) as file:
         yield file
 
 
 @contextmanager
-def new_set(outdated=(), durable=True):
+def new_set(outdated=()):
     """Gives a function to use as `new_file`, whose files take their names together when the block ends well.
 
     The last one of several is their mark: a reader that opens it first never finds a set that is partly old and partly
@@ -107,21 +95,20 @@ def new_set(outdated=(), durable=True):
     def new_member(path):
         path = Path(path)
         part = path.with_name(path.name + ".part")
-        with _telling(path), open(part, "wb") as file:
+        with writing(path), open(part, "wb") as file:
             parts[path] = part
             yield file
             file.flush()
-            if durable:
-                os.fsync(file.fileno())
+            os.fsync(file.fileno())
 
     try:
         yield new_member
         mark = list(parts)[-1:] if len(parts) > 1 else []  # a file alone can take the old one's place at once
         for path in [*outdated, *mark]:
-            with _telling(path):
+            with writing(path):
                 path.unlink(missing_ok=True)
         for path, part in parts.items():
-            with _telling(path):
+            with writing(path):
                 os.replace(part, path)
     except BaseException:
         for part in parts.values():
@@ -130,7 +117,8 @@ def new_set(outdated=(), durable=True):
 
 
 @contextmanager
-def _telling(path):
+def writing(path):
+    """InputError where the block cannot write the file `path`."""
     try:
         yield
     except OSError as error:

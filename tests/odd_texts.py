@@ -1,24 +1,9 @@
-"""Makes up texts that are hard to tokenize, and looks for one whose tokens are not NLTK's.
-
-    python tests/odd_texts.py SEED SECONDS [IMDB]
-
-compares for so many seconds, with the Punkt that NLTK has or that the sample trains, on texts cut from the sample's
-reviews or from those in the folder IMDB. Ends with status 1 where tokens differ.
-"""
-
-import random
-import sys
-import tempfile
-import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+"""Makes up texts that are hard to tokenize, and NLTK's own tokens of them."""
 
 from nltk.tokenize import NLTKWordTokenizer
 from nltk.tokenize.punkt import PunktSentenceTokenizer
 
 from common.data import tokenizing
-from common.data.sample import write_sample
 
 # what NLTK's rules speak of, and what stands near it: contractions, abbreviations, numbers, brackets, quotes, dots,
 # letters whose lower case is longer or depends on their place, and all kinds of white space
@@ -82,34 +67,3 @@ class Oracle:
 
     def abbreviations(self):
         return sorted(self.parameters.abbrev_types | {first for first, _ in self.parameters.collocations})
-
-
-def read_folder(imdb):
-    """Some thousands of the reviews in a folder."""
-    paths = sorted(imdb.glob("t*/*/*.txt"))
-    return [path.read_text(encoding="utf-8") for path in paths[:: max(1, len(paths) // 4000)]]
-
-
-def main():
-    seed, seconds = int(sys.argv[1]), float(sys.argv[2])
-    with tempfile.TemporaryDirectory() as folder:
-        reviews = read_folder(Path(sys.argv[3]) if sys.argv[3:] else write_sample(Path(folder))[0])
-        tokenizing.load_punkt(folder, reviews)
-    oracle, rng = Oracle(), random.Random(seed)
-    abbreviations = oracle.abbreviations()
-    no_of_texts = no_of_tokens = no_of_differences = 0
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        text = odd_text(rng, reviews, abbreviations)
-        expected = oracle.tokens(text)
-        no_of_texts += 1
-        no_of_tokens += len(expected)
-        if tokenizing.tokenize(text) != expected:
-            no_of_differences += 1
-            print(repr(text))
-    print(f"seed {seed}: {no_of_texts} texts, {no_of_tokens} tokens, {no_of_differences} differences")
-    sys.exit(no_of_differences > 0)
-
-
-if __name__ == "__main__":
-    main()

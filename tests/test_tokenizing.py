@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import random
-import shutil
 import time
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import nltk
 import pytest
 from nltk.tokenize import punkt
 from nltk.tokenize.destructive import MacIntyreContractions, NLTKWordTokenizer
-from odd_archives import DEFLATE64, PASSWORD, packed_as
 from odd_texts import Oracle, odd_text
 
 from common.data import tokenizing
@@ -34,11 +32,11 @@ def no_punkt(monkeypatch):
     monkeypatch.setattr(nltk, "download", lambda *args, **kwargs: False)
 
 
-def test_tokens_are_those_of_word_tokenize(tmp_path, no_punkt):
+def test_tokens_are_those_of_word_tokenize(tmp_path, no_punkt, monkeypatch):
     tokenizing.load_punkt(tmp_path, REVIEWS)
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path / "nltk_data")])  # what load_punkt saved
     for text in TEXTS:
         plain = text.replace("<br />", " ").replace("\x96", " ")
-        # tmp_path is on NLTK's search path now, so this reads the files that load_punkt saved
         assert tokenizing.tokenize(text) == [word.lower() for word in nltk.word_tokenize(plain)]
     assert " ".join(tokenizing.tokenize("Mr. Brown<br />isn't bad. At all.")) == "mr. brown is n't bad . at all ."
 
@@ -57,7 +55,7 @@ def oracle(tmp_path, no_punkt, sample_reviews):
         (first, second) for first in ("the", "smith", "b", "not") for second in ("movie", "the", "it", "film", "x")
     ]
     parameters.collocations |= {*pairs, ("##number##", "film")}
-    tokenizing._save_punkt(parameters, tokenizing._punkt_folder(tmp_path / "nltk_data"))
+    tokenizing._save_punkt(parameters, tmp_path / "nltk_data" / tokenizing.PUNKT)
     tokenizing.load_punkt(tmp_path)
     return Oracle()
 
@@ -79,23 +77,12 @@ def test_every_text_in_the_tests_has_nltks_tokens(oracle):
         assert tokenizing.tokenize(text) == oracle.tokens(text), text
 
 
-@pytest.mark.parametrize("most_pieces", [tokenizing.MOST_PIECES, 50])
-def test_odd_texts_have_nltks_tokens(oracle, sample_reviews, monkeypatch, most_pieces):
-    monkeypatch.setattr(tokenizing, "MOST_PIECES", most_pieces)
-    monkeypatch.setattr(tokenizing, "_words_of_piece", {})
-    rng = random.Random(most_pieces)
+def test_odd_texts_have_nltks_tokens(oracle, sample_reviews):
+    rng = random.Random(0)
     abbreviations = oracle.abbreviations()
-    for _ in range(2000):
+    for _ in range(3000):
         text = odd_text(rng, sample_reviews, abbreviations)
         assert tokenizing.tokenize(text) == oracle.tokens(text), text
-
-
-def test_few_pieces_are_remembered(oracle, monkeypatch):
-    monkeypatch.setattr(tokenizing, "MOST_PIECES", 5)
-    monkeypatch.setattr(tokenizing, "_words_of_piece", {})
-    for number in range(50):
-        assert tokenizing.tokenize(f"Part {number} is {number} times as good.")[1] == str(number)
-    assert 5 <= len(tokenizing._words_of_piece) <= 11
 
 
 def test_most_sentences_take_the_short_cuts(oracle, sample_reviews, monkeypatch):
@@ -114,7 +101,7 @@ def test_most_sentences_take_the_short_cuts(oracle, sample_reviews, monkeypatch)
 
 
 def test_nltks_rules_are_those_that_the_short_cuts_were_made_for():
-    """Where this fails, NLTK has other rules: see whether tokenizing.py's comments still hold, run odd_texts.py."""
+    """Where this fails, NLTK has other rules: do tokenizing.py's comments still hold? Test more odd texts."""
     tokenizer = NLTKWordTokenizer
     rules = [
         *((rule.pattern, replacement) for rule, replacement in tokenizer.STARTING_QUOTES),
@@ -137,35 +124,22 @@ def test_nltks_rules_are_those_that_the_short_cuts_were_made_for():
 
 HOSTILE = [
     "a.",
-    "a. ",
     ". ",
-    ".",
     " ",
     "\n",
     "x",
     "'",
-    '"',
     "''\" ",
     "a.)",
-    ".)",
-    "a.) ",
     "-",
-    "`",
     "``'",
     "((",
     "?!",
     ". . . ",
-    ",",
     ":,",
     "n't ",
-    "can",
-    "cannot",
-    "\0",
     "\0 ",
-    "'t",
     "U.S.",
-    "J. ",
-    "1. ",
 ]
 
 
@@ -197,7 +171,7 @@ def test_punkt_is_trained_once(tmp_path, no_punkt, capsys):
 
 
 def test_nltks_own_search_path_comes_first(tmp_path, no_punkt, monkeypatch):
-    folder = tmp_path / "shared/tokenizers/punkt_tab/english"
+    folder = tmp_path / "shared" / tokenizing.PUNKT
     folder.mkdir(parents=True)
     for name in ("abbrev_types.txt", "collocations.tab", "ortho_context.tab", "sent_starters.txt"):
         (folder / name).write_text("blah" if name == "abbrev_types.txt" else "")
@@ -209,18 +183,10 @@ def test_nltks_own_search_path_comes_first(tmp_path, no_punkt, monkeypatch):
     assert not (tmp_path / "output").exists()
 
 
-def test_a_half_written_punkt_is_trained_again(tmp_path, no_punkt, capsys):
-    tokenizing.load_punkt(tmp_path, REVIEWS)
-    (tmp_path / "nltk_data/tokenizers/punkt_tab/english/sent_starters.txt").unlink()
-    capsys.readouterr()
-    tokenizing.load_punkt(tmp_path, REVIEWS)
-    assert capsys.readouterr().err.startswith("warning")
-
-
 def test_a_download_is_taken(tmp_path, no_punkt, monkeypatch, capsys):
     def download(package, **kwargs):
         assert package == "punkt_tab"
-        tokenizing._save_punkt(tokenizing._train_punkt(REVIEWS), tokenizing._punkt_folder(tmp_path / "home"))
+        tokenizing._save_punkt(tokenizing._train_punkt(REVIEWS), tmp_path / "home" / tokenizing.PUNKT)
         nltk.data.path.append(str(tmp_path / "home"))
 
     monkeypatch.setattr(nltk, "download", download)
@@ -229,46 +195,13 @@ def test_a_download_is_taken(tmp_path, no_punkt, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_the_zip_files_of_nltks_server_are_read_unopened(tmp_path, no_punkt, monkeypatch, capsys):
-    tokenizing._save_punkt(tokenizing._train_punkt(REVIEWS), tokenizing._punkt_folder(tmp_path / "nltk_data"))
-    stop_words = tmp_path / "nltk_data/corpora/stopwords"
-    stop_words.mkdir(parents=True)
-    (stop_words / "english").write_text("the\nof\n")
-    for name, category in (("by hand", "."), ("by NLTK", None)):
-        data = tmp_path / name
-        for package, folder in (("punkt_tab", "tokenizers"), ("stopwords", "corpora")):
-            (data / (category or folder)).mkdir(parents=True, exist_ok=True)
-            archive = data / (category or folder) / package
-            shutil.make_archive(archive, "zip", tmp_path / "nltk_data" / folder, package)
-        monkeypatch.setattr(nltk.data, "path", [str(data)])
-        tokenizing.load_punkt(tmp_path / "output")
-        assert tokenizing.tokenize("I saw Mr. Brown. Fine.") == ["i", "saw", "mr.", "brown", ".", "fine", "."]
-        assert tokenizing.load_stop_words(tmp_path / "output") == ["the", "of"]
-    assert capsys.readouterr().err == ""
-
-    whole = archive.with_suffix(".zip").read_bytes()
-    for damaged in (b"PK half", packed_as(whole, DEFLATE64), packed_as(whole, flags=PASSWORD)):
-        archive.with_suffix(".zip").write_bytes(damaged)
-        with pytest.raises(InputError, match=r"stopwords\.zip.* is damaged, or no archive that Python can unpack"):
-            tokenizing.load_stop_words(tmp_path / "output")
-
-
-def test_a_damaged_punkt_is_refused(tmp_path, no_punkt, monkeypatch):
-    folder = tokenizing._punkt_folder(tmp_path / "nltk_data")
-    tokenizing._save_punkt(tokenizing._train_punkt(REVIEWS), folder)
-    (folder / "ortho_context.tab").write_text("word\n")
-    with pytest.raises(InputError, match=r"punkt_tab is damaged"):
-        tokenizing.load_punkt(tmp_path)
-
-
 def test_without_reviews_it_says_what_to_do(tmp_path, no_punkt):
     with pytest.raises(InputError, match=r"python -m nltk\.downloader punkt_tab"):
         tokenizing.load_punkt(tmp_path)
 
 
-@pytest.mark.parametrize("reviews", [["x"], ["no end of a sentence", "..."], ["One. Two."]])
-def test_even_a_few_words_train_punkt(tmp_path, no_punkt, reviews):
-    tokenizing.load_punkt(tmp_path, reviews)
+def test_even_a_few_words_train_punkt(tmp_path, no_punkt):
+    tokenizing.load_punkt(tmp_path, ["x"])
     tokenizing.load_punkt(tmp_path)
     assert tokenizing.tokenize("Here it is. Done.") == ["here", "it", "is", ".", "done", "."]
 
@@ -276,7 +209,7 @@ def test_even_a_few_words_train_punkt(tmp_path, no_punkt, reviews):
 def test_stop_words(tmp_path, no_punkt):
     with pytest.raises(InputError, match=r"nltk\.downloader stopwords"):
         tokenizing.load_stop_words(tmp_path)
-    folder = tmp_path / "nltk_data/corpora/stopwords"
-    folder.mkdir(parents=True)
-    (folder / "english").write_bytes(b"the\r\nof\n")
+    path = tmp_path / "nltk_data" / tokenizing.STOP_WORDS
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"the\r\nof\n")
     assert tokenizing.load_stop_words(tmp_path) == ["the", "of"]

@@ -1,17 +1,17 @@
-"""Text for a reader, of the handout's tokens: what `common.data.tokenizing` takes apart is put together again."""
+"""Text for a reader, of the handout's tokens: joins what `common.data.tokenizing` splits."""
 
 import re
 
 from nltk.tokenize.treebank import TreebankWordDetokenizer
 
 _DECADE = re.compile(r"(?<!\S)' (?=\d0s\b)")
-# NLTK takes any ' for the end of a word; one with a second one at most ten words behind it begins a quotation
+# NLTK takes any ' for the end of a word; one that a second one follows within ten words begins a quotation
 _SINGLE_QUOTED = re.compile(r"(?<!\S)' (\S+(?: \S+){0,9}?) '(?!\S)")
 
 
 class _Detokenizer(TreebankWordDetokenizer):
     PUNCTUATION = (
-        (re.compile(r" (\.{2,})"), r"\1"),  # NLTK's own rule would take the space behind the dots as well
+        (re.compile(r" (\.{2,})"), r"\1"),  # NLTK's own rule would remove the space after the dots as well
         (re.compile(r"(?<=\*) (?=\*)"), ""),  # reviews give stars: "**** out of ****"
         *TreebankWordDetokenizer.PUNCTUATION,
     )

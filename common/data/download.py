@@ -11,7 +11,7 @@ import urllib.request
 from tqdm import tqdm
 
 from common.errors import InputError
-from common.files import make_directory
+from common.files import make_directory, writing
 
 REVIEWS_URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
 REVIEWS_MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
@@ -25,82 +25,67 @@ TIMEOUT = 30  # seconds without a byte
 def fetch_reviews(directory):
     """Fetches the reviews into `directory`, unless `directory`/aclImdb is there; returns that path or the archive's."""
     folder = directory / "aclImdb"
-    if folder.is_dir():
-        return folder
-    archive = directory / "aclImdb_v1.tar.gz"
-    download(REVIEWS_URL, archive, REVIEWS_MD5)
-    return archive
+    return folder if folder.is_dir() else download(REVIEWS_URL, directory, REVIEWS_MD5)
 
 
 def fetch_glove(directory):
     """Fetches the GloVe vectors into `directory`; returns the path of the zip file."""
-    archive = directory / "glove.840B.300d.zip"
-    download(GLOVE_URL, archive, GLOVE_MD5)
-    return archive
+    return download(GLOVE_URL, directory, GLOVE_MD5)
 
 
-def download(url, path, md5):
-    """Fetches `url` to the file `path`, which has the sum `md5` (hexadecimal digits), unless it is there already.
+def download(url, directory, md5):
+    """Fetches the file `url`, which has the sum `md5` (hexadecimal digits), into `directory`, unless it is there.
 
-    What has come lies in `path`.part until it is whole and its sum is right; a later call goes on from there.
-    InputError when the server or the disk fails, or the sum is another.
+    Returns its path. What has come lies in a file beside it, with .part at its name's end, until it is whole and its
+    sum is right; a later call goes on from there. InputError when the server or the disk fails, or the sum is another.
     """
+    path = directory / url.rpartition("/")[2]
     if path.exists():
         if _md5(path) != md5:
             raise InputError(f"{path} is not the file of {url} (its MD5 sum is not {md5}); remove it and try again")
-        return
-    make_directory(path.parent)
+        return path
+    make_directory(directory)
     part = path.with_name(path.name + ".part")
     print(f"fetching {url}", file=sys.stderr)
-    try:
+    with writing(path):
         for _ in range(ATTEMPTS):
-            if _fetch_rest(url, part, md5):
+            if _fetch_rest(url, part):
                 break
             time.sleep(1)
         else:
             raise InputError(
-                f"{url} did not come whole in {ATTEMPTS} attempts; run this again, which goes on from there if the "
-                "server can"
+                f"{url} did not come whole in {ATTEMPTS} attempts; run this again, which goes on from there"
             )
         if _md5(part) != md5:
             part.unlink()
             raise InputError(f"what came from {url} has not the MD5 sum {md5} and was removed; try again")
         os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    return path
 
 
-def _fetch_rest(url, part, md5):
-    """Adds to the file `part` what it lacks of `url`; False when the connection breaks off.
-
-    Where the server does not tell the length, all has come when the sum is `md5`.
-    """
+def _fetch_rest(url, part):
+    """Adds to the file `part` what it lacks of `url`; False when the connection breaks off."""
     have = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return True  # nothing is lacking
         raise InputError(f"cannot fetch {url}: {error}") from error
     except (OSError, http.client.HTTPException) as error:
         raise InputError(f"cannot reach {url}: {getattr(error, 'reason', error)}") from error
-    with response:
-        if url.startswith("https:") and not response.url.startswith("https:"):
-            raise InputError(f"{url} leads to {response.url}, which is not encrypted")
-        if have and response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            print("this server cannot go on where it stopped: all comes again", file=sys.stderr)
-            have = 0
-        length = response.headers["Content-Length"]
-        total = have + int(length) if length else None
-        with (
-            open(part, "ab" if have else "wb") as file,
-            tqdm(total=total, initial=have, desc=part.stem, unit="B", unit_scale=True, disable=None) as bar,
-        ):
-            for block in _blocks(response):
-                file.write(block)
-                bar.update(len(block))
-    return part.stat().st_size == total if total else _md5(part) == md5
+    if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+        have = 0  # this server cannot go on where it stopped: all comes again
+    total = have + int(response.headers.get("Content-Length", 0))
+    with (
+        response,
+        open(part, "ab" if have else "wb") as file,
+        tqdm(total=total, initial=have, desc=part.stem, unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        for block in _blocks(response):
+            bar.update(file.write(block))
+    return part.stat().st_size == total
 
 
 def _blocks(response):
@@ -113,8 +98,5 @@ def _blocks(response):
 
 
 def _md5(path):
-    md5 = hashlib.md5(usedforsecurity=False)
     with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            md5.update(block)
-    return md5.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

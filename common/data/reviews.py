@@ -40,7 +40,7 @@ class Reviews:
         return len(self.lengths)
 
     def sha256(self):
-        """A number that other reviews, other ids or other labels do not have, as text."""
+        """A check sum of the ids, the lengths and the labels, as text."""
         digest = hashlib.sha256()
         for part in (self.ids, self.lengths, self.labels):
             digest.update(part.cpu().numpy())
@@ -60,9 +60,10 @@ class Reviews:
 
 
 def hold_out(reviews, no_of_reviews, seed):
-    """The reviews without `no_of_reviews` labelled ones, and those: half of them positive, drawn with the `seed`.
+    """Splits the reviews: those to train on, and `no_of_reviews` labelled ones to validate on.
 
-    None takes none out, and there is None in place of those. InputError where there are not enough.
+    Half of the latter are positive; they are drawn with the `seed`. Where `no_of_reviews` is None they are None, too.
+    InputError where there are not enough reviews.
     """
     if no_of_reviews is None:
         return reviews, None
@@ -240,7 +241,7 @@ BLOCK = 1 << 20
 
 
 def _blocks(ends, kept):
-    """The runs of lines that are `kept`, cut into blocks: pairs of the first line and the line behind the last."""
+    """The runs of lines that are `kept`, cut into blocks: pairs of the first line and the line after the last."""
     borders = np.flatnonzero(np.diff(kept, prepend=False, append=False))
     for first, last in borders.reshape(-1, 2):
         cuts = np.flatnonzero(np.diff(ends[first:last] // BLOCK)) + first + 1
@@ -258,7 +259,7 @@ def _parse_ids(text, ends, first, last, largest):
     line_ends = ends[first:last] - start
     digits = text - np.uint8(ord("0"))
     is_digit = digits < 10
-    # a number ends where a digit has none behind it; its digits are added up from there, all numbers at a time
+    # a number ends where no digit follows a digit; its digits are added up from there, all numbers at a time
     tokens = np.flatnonzero(is_digit[:-1] > is_digit[1:])
     ids = digits[tokens].astype(np.int32)
     wrong = [np.flatnonzero(~is_digit & (text != ord(" ")) & (text != ord("\n")) & (text != ord("\r")))]

@@ -4,7 +4,6 @@ import io
 import re
 import sys
 import warnings
-import zipfile
 from itertools import chain, groupby
 from pathlib import Path
 
@@ -15,13 +14,18 @@ from nltk.tabdata import PunktDecoder, TabEncoder
 from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer, PunktTrainer
 
 from common.errors import InputError
-from common.files import make_directory, new_file, unpacking
+from common.files import make_directory, new_set
 
-MOST_PIECES = 1 << 20  # remembered by a process: all of IMDB's are fewer, and no text makes it grow without end
+PUNKT = "tokenizers/punkt_tab/english"  # in NLTK's data
+STOP_WORDS = "corpora/stopwords/english"
+MISSING = (
+    "NLTK's {0} is missing and cannot be downloaded here: on a machine with internet run "
+    "`python -m nltk.downloader {0}`, and set NLTK_DATA to its folder"
+)
 MARK = "\0"  # stands between pieces; no rule of NLTK's knows it
 
 _sentence_tokenizer = None  # set by load_punkt
-_words_of_piece = {}
+_words_of_piece = {}  # grows with the text: IMDB has fewer than a million pieces
 
 
 def tokenize(text):
@@ -47,33 +51,29 @@ def load_punkt(data_dir, reviews=None):
     `data_dir`/nltk_data; InputError without `reviews`.
     """
     global _sentence_tokenizer
-    parameters = _from_nltk(data_dir, "punkt_tab", _find_punkt)
-    if parameters is None:
-        if reviews is None:
-            raise InputError(
-                "NLTK's punkt_tab is missing and cannot be downloaded here: on a machine with internet run "
-                "`python -m nltk.downloader punkt_tab`, and set NLTK_DATA to its folder"
-            )
+    folder = Path(data_dir) / "nltk_data" / PUNKT
+    found = _find(f"{PUNKT}/ortho_context.tab", data_dir)  # the last one that `_save_punkt` writes
+    if found:
+        folder = found.parent
+    elif reviews is None:
+        raise InputError(MISSING.format("punkt_tab"))
+    else:
         print(
             "warning: NLTK's punkt_tab is missing and cannot be downloaded here, so Punkt is trained on the "
             "reviews; about one token in a thousand may differ",
             file=sys.stderr,
         )
-        parameters = _train_punkt(reviews)
-        _save_punkt(parameters, _punkt_folder(Path(data_dir) / "nltk_data"))
+        _save_punkt(_train_punkt(reviews), folder)
     redos.DEFAULT_TIMEOUT = None  # to limit a regex's time, NLTK asks the kernel for the time at every call
-    _sentence_tokenizer = _SentenceTokenizer(parameters)
+    _sentence_tokenizer = _SentenceTokenizer(_read_punkt(folder))
 
 
 def load_stop_words(data_dir):
     """NLTK's English stop words (list of str), from the places where `load_punkt` looks; InputError without them."""
-    words = _from_nltk(data_dir, "stopwords", _find_stop_words)
-    if words is None:
-        raise InputError(
-            "NLTK's stop words are missing and cannot be downloaded here: on a machine with internet run "
-            "`python -m nltk.downloader stopwords`, and set NLTK_DATA to its folder"
-        )
-    return words
+    path = _find(STOP_WORDS, data_dir)
+    if path is None:
+        raise InputError(MISSING.format("stopwords"))
+    return path.read_text(encoding="utf-8").split()
 
 
 class _SentenceTokenizer(PunktSentenceTokenizer):
@@ -101,10 +101,10 @@ class _SentenceTokenizer(PunktSentenceTokenizer):
 # NLTK's rules (NLTKWordTokenizer) look at one piece, at whose ends they find a space or the end of the text:
 # - The rules that begin with ^ or with a space or bracket before a quote treat a quote at the start of a sentence in
 #   another way than one after a space: such sentences go to NLTK whole.
-# - The rules that end with $ are for a full stop, with closing quotes and brackets behind it or not, and for a comma or
+# - The rules that end with $ are for a full stop, with closing quotes and brackets after it or not, and for a comma or
 #   colon at the end of a sentence. A bare full stop is cut off here, as they do; what ends otherwise than in a full
 #   stop, "?", "!", a letter or a digit goes to NLTK whole.
-# - The other rules that take in a space only see that it is there: none needs what is behind it.
+# - The other rules that take in a space only see that it is there: none needs what comes after it.
 
 
 def _is_ordinary(sentence):
@@ -119,22 +119,12 @@ def _part_full_stop(sentence):
 
 def _words_of_pieces(pieces):
     new = set(pieces).difference(_words_of_piece)
-    if new:
-        if len(_words_of_piece) > MOST_PIECES:
-            _words_of_piece.clear()
-            new = set(pieces)
-        _learn(new)
+    if new:  # one call of NLTK for all of them
+        words = _nltk_words(f" {MARK} ".join(["", *new, ""]))
+        groups = " ".join(words).split(MARK)[1:-1]
+        for piece, group in zip(new, groups, strict=True):
+            _words_of_piece[piece] = [*map(sys.intern, group.split())]  # few words stand in many pieces
     return chain.from_iterable(map(_words_of_piece.__getitem__, pieces))
-
-
-def _learn(pieces):
-    """Adds new pieces to `_words_of_piece`, from one call of NLTK for all of them."""
-    words = _nltk_words(f" {MARK} ".join(["", *pieces, ""]))
-    groups = " ".join(words).split(MARK)[1:-1]
-    # interned: few words stand in many pieces
-    _words_of_piece.update(
-        (piece, tuple(map(sys.intern, group.split()))) for piece, group in zip(pieces, groups, strict=True)
-    )
 
 
 def _nltk_words(sentence):
@@ -142,78 +132,43 @@ def _nltk_words(sentence):
     return [word.lower() for word in nltk.word_tokenize(sentence, preserve_line=True)]
 
 
-def _from_nltk(data_dir, package, find):
-    """What `find` finds on NLTK's search path or in `data_dir`/nltk_data, if need be after a download, or None."""
-    path = str(Path(data_dir).absolute() / "nltk_data")
-    if path not in nltk.data.path:
-        nltk.data.path.append(path)
-    found = find()
-    if found is None:
+def _find(name, data_dir):
+    """The path of the file `name` of NLTK's data, on its search path or in `data_dir`/nltk_data, if need be after a
+    download, or None."""
+
+    def find():
+        places = (Path(root, name) for root in [*nltk.data.path, Path(data_dir, "nltk_data")])
+        return next((path for path in places if path.is_file()), None)
+
+    if find() is None:
         nltk.downloader.NETWORK_TIMEOUT = 5  # seconds; NLTK waits two minutes for every address of the server
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            nltk.download(package, quiet=True, print_error_to=io.StringIO())
-        found = find()
-    return found
-
-
-def _folders(category, package):
-    """The places on NLTK's search path that may hold a package: its folder, or the .zip file that NLTK fetches."""
-    for root in map(Path, nltk.data.path):
-        yield root / category / package
-        # NLTK reads the first of these two; a file fetched by hand may lie in the second
-        for archive in (root / category / f"{package}.zip", root / f"{package}.zip"):
-            if archive.is_file():
-                try:
-                    with unpacking(archive):
-                        opened = zipfile.Path(archive, f"{package}/")
-                except OSError:
-                    continue
-                yield opened
-
-
-def _find_stop_words():
-    for folder in _folders("corpora", "stopwords"):
-        try:
-            with unpacking(folder):
-                return (folder / "english").read_text(encoding="utf-8").split()
-        except OSError:
-            continue
-    return None
+            nltk.download(name.split("/")[1], quiet=True, print_error_to=io.StringIO())
+    return find()
 
 
 def _without_breaks(text):
     return text.replace("<br />", " ").replace("\x96", " ")
 
 
-def _punkt_folder(nltk_data):
-    return Path(nltk_data) / "tokenizers" / "punkt_tab" / "english"
-
-
-def _find_punkt():
-    """The first PunktParameters on NLTK's search path, or None.
+def _read_punkt(folder):
+    """The PunktParameters in a folder.
 
     NLTK's own reader refuses a folder that belongs to somebody else or that a group may write to, as the shared
     folder of a course may be.
     """
-    decoder = PunktDecoder()
-    for folder in _folders("tokenizers", "punkt_tab"):
-        parameters = PunktParameters()
-        try:
-            with unpacking(folder):
-                parameters.abbrev_types = decoder.txt2set(_lines(folder / "english" / "abbrev_types.txt"))
-                parameters.collocations = set(decoder.tab2tups(_lines(folder / "english" / "collocations.tab")))
-                parameters.sent_starters = decoder.txt2set(_lines(folder / "english" / "sent_starters.txt"))
-                parameters.ortho_context = decoder.tab2intdict(_lines(folder / "english" / "ortho_context.tab"))
-        except OSError:
-            continue
-        return parameters
-    return None
 
+    def lines(name):
+        text = (folder / name).read_text(encoding="utf-8")
+        return text.split("\n") if text else []
 
-def _lines(path):
-    text = path.read_text(encoding="utf-8")
-    return text.split("\n") if text else []
+    decoder, parameters = PunktDecoder(), PunktParameters()
+    parameters.abbrev_types = decoder.txt2set(lines("abbrev_types.txt"))
+    parameters.collocations = set(decoder.tab2tups(lines("collocations.tab")))
+    parameters.sent_starters = decoder.txt2set(lines("sent_starters.txt"))
+    parameters.ortho_context = decoder.tab2intdict(lines("ortho_context.tab"))
+    return parameters
 
 
 class _Trainer(PunktTrainer):
@@ -236,6 +191,7 @@ def _save_punkt(parameters, folder):
         "ortho_context.tab": encoder.ivdict2tab(dict(sorted(parameters.ortho_context.items()))),
     }
     make_directory(folder)
-    for name, text in texts.items():
-        with new_file(folder / name) as file:
-            file.write(text.encode())
+    with new_set() as new_file:
+        for name, text in texts.items():
+            with new_file(folder / name) as file:
+                file.write(text.encode())
