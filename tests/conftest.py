@@ -47,7 +47,7 @@ PARTS = {
 TINY = {
     "1a": "--vocab-size 1000 --hidden-units 32 --epochs 3 --batch-size 50 --lr 0.005",
     "1b": "--hidden-units 32 --epochs 3 --batch-size 50 --lr 0.005",
-    "2a": "--vocab-size 500 --hidden-units 16 --epochs 4 --batch-size 50 --lr 0.01 --dropout 0.2"
+    "2a": "--vocab-size 500 --hidden-units 32 --epochs 4 --batch-size 50 --lr 0.01 --dropout 0.2"
     " --train-length 40 --test-length 60 --test-every 3",
     "2b": "--hidden-units 16 --epochs 4 --batch-size 50 --lr 0.01 --train-length 40 --test-length 60 --test-every 3",
     "3a": "--vocab-size 500 --hidden-units 16 --epochs 2 --batch-size 50 --lr 0.01 --train-length 20 --test-length 60",

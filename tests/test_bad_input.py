@@ -174,7 +174,7 @@ def test_an_empty_prime(refused_test):
 def test_no_stop_words_and_no_server(sample_data, tmp_path):
     # a process of its own, for NLTK keeps a list that it has read
     options = [*TINY["1a"].split(), "--data", sample_data, "--output", tmp_path / "output", "--remove-stop-words"]
-    refused(run_script(TRAIN_SCRIPT["1a"], *options), "stop words", "nltk.downloader stopwords")
+    refused(run_script(TRAIN_SCRIPT["1a"], *options), "stopwords", "nltk.downloader stopwords")
     assert not (tmp_path / "output").exists()
 
 

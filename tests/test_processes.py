@@ -129,8 +129,9 @@ def together(tmp_path_factory):
     return together
 
 
-def close_weights(one, other, tolerance=1e-4):
-    """Whether two model files hold the same weights but for `tolerance`."""
+def close_weights(one, other, tolerance=1e-3):
+    """Whether two model files hold the same weights but for `tolerance`: Adam makes steps of a gradient that is mere
+    rounding."""
     one, other = (read_model(path)["state_dict"] for path in (one, other))
     return one.keys() == other.keys() and all(
         torch.allclose(one[name].double(), other[name].double(), rtol=0, atol=tolerance) for name in one

@@ -166,7 +166,7 @@ def test_the_scripts_know_the_options_they_are_given(run_all, tmp_path, monkeypa
     for script, options in calls.items():
         if script != PREPROCESSING:
             # no more is wrong than that there is no such data here
-            refused(run_here(script, *options.split()), "does not exist")
+            refused(run_here(script, *options.split()), "; run ", " first")
 
 
 def test_it_runs_in_its_own_folder(run_all, tree, monkeypatch):

@@ -194,8 +194,8 @@ def test_defaults_are_the_handouts(part, monkeypatch):
 OPTIONS = [
     (
         "1a",
-        "--hidden-layers 3 --dropout 0.2 --hidden-units 8 --vocab-size 900 --optimizer sgd",
-        {"no_of_hidden_layers": 3, "dropout": 0.2, "no_of_hidden_units": 8, "vocab_size": 901},
+        "--hidden-layers 3 --dropout 0.2 --hidden-units 8 --vocab-size 300 --optimizer sgd",
+        {"no_of_hidden_layers": 3, "dropout": 0.2, "no_of_hidden_units": 8, "vocab_size": 301},
     ),
     ("1a", "--lr 0.002", {}),
     ("1a", "--batch-size 100", {}),
@@ -204,7 +204,7 @@ OPTIONS = [
         "--hidden-layers 3 --dropout 0 --hidden-units 8",
         {"no_of_hidden_layers": 3, "dropout": 0, "no_of_hidden_units": 8, "in_size": 50},
     ),
-    ("1b", "--vocab-size 900", {"in_size": 50}),
+    ("1b", "--vocab-size 300", {"in_size": 50}),
     (
         "2a",
         "--layers 2 --dropout 0 --hidden-units 8 --vocab-size 400 --pool mean",
@@ -246,10 +246,12 @@ def test_an_option_changes_the_model(part, options, hyperparameters, after_one_e
 @pytest.mark.parametrize("part", RNN_PARTS)
 def test_testing_leaves_the_training_alone(part, after_one_epoch, run, tmp_path):
     succeed(run(part, "other", "--epochs", 1, "--test-length", 30, "--test-every", 1))
-    assert same_weights(tmp_path / "other" / PARTS[part][2], after_one_epoch(part))
-    other, mine = (np.load(folder / "data.npy") for folder in (tmp_path / "other", after_one_epoch(part).parent))
+    models = tmp_path / "other" / PARTS[part][2], after_one_epoch(part)
+    assert same_weights(*models)
+    other, mine = (np.load(model.parent / "data.npy") for model in models)
     np.testing.assert_array_equal(mine[:2], other[:2])
-    assert mine[2] != other[2]
+    other, mine = (json.loads((model.parent / "run.json").read_text())["epochs"][0] for model in models)
+    assert mine["test_loss"] != other["test_loss"]
 
 
 @pytest.mark.parametrize(
@@ -364,7 +366,7 @@ def test_precision_of_trainings_and_tests(part, after_one_epoch, run, sample_dat
     of_bf16, of_fp32 = (succeed(run_here(*script, *options)).stdout.split() for options in (coarse, []))
     start = 1 if part in RNN_PARTS else 0  # after the length
     assert of_bf16[start : start + 2] == last[:2]
-    if part not in ("2b", "3c"):  # their 16 units hardly differ
+    if part in ("2a", "3a"):  # the others' small models hardly differ
         assert of_fp32[start : start + 2] != last[:2]
 
 

@@ -19,7 +19,7 @@ from common.files import make_directory, new_set
 PUNKT = "tokenizers/punkt_tab/english"  # in NLTK's data
 STOP_WORDS = "corpora/stopwords/english"
 MISSING = (
-    "NLTK's {0} is missing and cannot be downloaded here: on a machine with internet run "
+    "NLTK's data {0} is missing and cannot be downloaded here: on a machine with internet run "
     "`python -m nltk.downloader {0}`, and set NLTK_DATA to its folder"
 )
 MARK = "\0"  # stands between pieces; no rule of NLTK's knows it
