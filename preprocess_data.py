@@ -21,7 +21,7 @@ from common.data.imdb import SPLITS, find_reviews, warn_of_differences
 from common.data.sample import write_sample
 from common.data.tokenizing import load_punkt, tokenize
 from common.distributed.ending import run_script
-from common.errors import InputError, LostProcessError
+from common.errors import InputError, RunInterruptedError
 from common.files import REPOSITORY, make_directory, new_set, npy_bytes, sole_use
 from common.training.options import OptionParser, positive_int
 
@@ -78,9 +78,8 @@ def preprocess(options):
     if vectors:
         write_glove(output, corpus, glove.name, *vectors)
     else:
-        note(
-            f"no GloVe files (parts 1b and 2b need them): run later  preprocess_data.py --glove FILE --output {output}"
-        )
+        command = f"preprocess_data.py --glove FILE --output {output}"
+        note(f"no GloVe files (parts 1b and 2b need them): run later  {command}")
     if imdb:
         print_statistics(corpus)
 
@@ -169,10 +168,8 @@ def tokenize_in_workers(chunks, output, workers):
         with ProcessPoolExecutor(min(workers, len(chunks)), initializer=start_worker, initargs=(output,)) as pool:
             yield from pool.map(tokenize_chunk, chunks)
     except BrokenProcessPool as error:
-        raise LostProcessError(
-            "a process that tokenizes was killed, as the system does when memory runs out; fewer --workers than "
-            f"{workers} need less"
-        ) from error
+        message = "error: a process that tokenizes was killed, as the system does when memory runs out"
+        raise RunInterruptedError(f"{message}; fewer --workers than {workers} need less", 1) from error
 
 
 def start_worker(output):
@@ -243,10 +240,8 @@ def write_imdb(output, corpus, labels, test_names):
         write_tokens(new_file, output / "imdb_test.txt", test)
         # the words that are 0 in imdb_test.txt: GloVe may know them
         words = [corpus.words[number - 1] for number in corpus.test.ids[unknown]]
-        with new_file(output / "imdb_test_unknown.txt") as file:
-            file.write("".join(f"{word}\n" for word in words).encode())
-        with new_file(output / "imdb_test_names.txt") as file:
-            file.write("".join(f"{name}\n" for name in test_names).encode())
+        write_lines(new_file, output / "imdb_test_unknown.txt", words)
+        write_lines(new_file, output / "imdb_test_names.txt", test_names)
         for split in SPLITS:
             write_array(new_file, output / f"imdb_{split}_labels.npy", labels[split])
         write_array(new_file, output / "imdb_dictionary.npy", np.array(corpus.words[: corpus.no_of_words]))
@@ -255,6 +250,11 @@ def write_imdb(output, corpus, labels, test_names):
 def write_array(new_file, path, array):
     with new_file(path) as file:
         file.write(npy_bytes(array))
+
+
+def write_lines(new_file, path, lines):
+    with new_file(path) as file:
+        file.write("".join(f"{line}\n" for line in lines).encode(errors="replace"))
 
 
 def write_tokens(new_file, path, tokens):
@@ -299,8 +299,7 @@ def write_glove(output, corpus, name, glove_tokens, embeddings):
     glove_ids = np.array([0] + [token_to_id.get(word, 0) for word in corpus.words], np.int32)
     with new_set() as new_file:
         write_array(new_file, output / "glove_embeddings.npy", embeddings)
-        with new_file(output / "glove_name.txt") as file:
-            file.write(f"{name}\n".encode(errors="replace"))
+        write_lines(new_file, output / "glove_name.txt", [name])
         for split, tokens in (("train", corpus.train), ("test", corpus.test)):
             write_tokens(new_file, output / f"imdb_{split}_glove.txt", tokens._replace(ids=glove_ids[tokens.ids]))
         write_array(new_file, output / "glove_dictionary.npy", np.array(glove_tokens))
