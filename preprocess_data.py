@@ -91,19 +91,13 @@ def parse_options():
     source.add_argument("--download", type=Path, metavar="DIR", help="fetch the reviews and GloVe 840B (2 GB) into DIR")
     source.add_argument("--sample", action="store_true", help="make up reviews and vectors to try the scripts on")
     glove = parser.add_mutually_exclusive_group()
-    glove.add_argument(
-        "--glove",
-        type=Path,
-        metavar="FILE",
-        help="GloVe vectors, .txt, .gz or .zip; alone, for an output that has reviews",
-    )
+    glove.add_argument("--glove", type=Path, metavar="FILE", help="GloVe vectors, .txt, .gz or .zip; may come later")
     glove.add_argument("--no-glove", action="store_true", help="with --download: fetch the reviews only")
-    parser.add_argument(
-        "--output", type=Path, default=REPOSITORY / "preprocessed_data", metavar="DIR", help="written to"
-    )
-    parser.add_argument(
-        "--workers", type=positive_int, default=usable_cores(), metavar="N", help="processes that tokenize"
-    )
+    default = REPOSITORY / "preprocessed_data"
+    parser.add_argument("--output", type=Path, default=default, metavar="DIR", help="the folder that is written to")
+    # only Linux knows which cores a process may use
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parser.add_argument("--workers", type=positive_int, default=cores, metavar="N", help="processes that tokenize")
     options = parser.parse_args()
     if not (options.imdb or options.download or options.sample or options.glove):
         parser.error("give --imdb DIR, --download DIR, --sample or --glove FILE")
@@ -112,11 +106,6 @@ def parse_options():
     if options.sample and options.glove:
         parser.error("--sample makes its own GloVe file, so it takes no --glove")
     return options
-
-
-def usable_cores():
-    # only Linux knows which cores a process may use
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def find_input(options):

@@ -20,8 +20,8 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from common.distributed import processes
 from common.distributed.device import choose_device
-from common.distributed.sharing import share_batches
 from common.models.layers import LockedDropout, TimestepBatchNorm
+from common.models.sharing import share_batches
 from common.training.checkpoints import load_checkpoint
 
 # ------------------------------------------------------------------------------------ a process of the tests' own
