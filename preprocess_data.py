@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -17,7 +16,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # the folder that common/ lies in
 from common.data.download import fetch_glove, fetch_reviews
 from common.data.glove import read_glove
-from common.data.imdb import SPLITS, find_reviews, warn_of_differences
+from common.data.imdb import SPLITS, find_reviews
 from common.data.sample import write_sample
 from common.data.tokenizing import load_punkt, tokenize
 from common.distributed.ending import run_script
@@ -61,9 +60,7 @@ def preprocess(options):
     output = options.output
     imdb, glove = find_input(options)
     if imdb:
-        reviews = find_reviews(imdb)
-        if not options.sample:
-            warn_of_differences(imdb, reviews)
+        reviews = find_reviews(imdb, warn=not options.sample)
     else:
         corpus = read_corpus(output)
     vectors = None
@@ -132,7 +129,6 @@ def tokenize_corpus(reviews, output, workers):
     load_punkt(output, (review.text() for review in train[::every]))
     both = train + test
     chunks = [both[start : start + REVIEWS_PER_CHUNK] for start in range(0, len(both), REVIEWS_PER_CHUNK)]
-    start = time.perf_counter()
     word_to_number = {}
     ids, lengths = [], []
     with tqdm(total=len(both), desc="tokenizing", unit=" reviews", disable=None) as bar:
@@ -141,7 +137,6 @@ def tokenize_corpus(reviews, output, workers):
             ids.append(np.array(numbers, np.int32)[chunk_ids])
             lengths.append(chunk_lengths)
             bar.update(len(chunk_lengths))
-    note(f"{len(both)} reviews tokenized in {time.perf_counter() - start:.0f} s")
     ids, lengths = np.concatenate(ids), np.concatenate(lengths)
     no_of_train_tokens = lengths[: len(train)].sum()
     return sort_words(

@@ -55,11 +55,10 @@ def keep_freed_memory():
     a fifth of the time of a training step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # not glibc
-        return
-    trim_threshold, mmap_max = -1, -4  # from malloc.h
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, -1)
+    if mallopt is not None:  # it is glibc
+        trim_threshold, mmap_max = -1, -4  # from malloc.h
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, -1)
 
 
 def choose_precision(name, device):
