@@ -73,10 +73,8 @@ def hold_out(reviews, no_of_reviews, seed):
     for label, count in ((1, no_of_reviews // 2), (0, no_of_reviews - no_of_reviews // 2)):
         rows = (reviews.labels == label).nonzero()[:, 0]
         if count >= len(rows):
-            raise InputError(
-                f"--validation {no_of_reviews} leaves no {'positive' if label else 'negative'} training review, of "
-                f"which there are {len(rows)}; choose a smaller number"
-            )
+            kind = "positive" if label else "negative"
+            raise InputError(f"--validation {no_of_reviews} leaves none of the {len(rows)} {kind} training reviews")
         chosen.append(rows[torch.randperm(len(rows), generator=generator)[:count].to(rows.device)])
     is_held_out = torch.zeros(len(reviews), dtype=torch.bool, device=reviews.labels.device)
     is_held_out[torch.cat(chosen)] = True
@@ -95,17 +93,13 @@ def load_glove_embeddings(data, vocab_size, device, in_size=None):
 
     InputError where they are damaged, or have another number of features than a trained model's `in_size`.
     """
-    embeddings = _load_array(data, "glove_embeddings.npy")
+    path = Path(data) / "glove_embeddings.npy"
+    embeddings = _load_array(path)
     if embeddings.ndim != 2 or embeddings.dtype != np.float32 or len(embeddings) <= vocab_size:
-        raise InputError(
-            f"{Path(data) / 'glove_embeddings.npy'} is damaged: expected {vocab_size + 1} rows of float32, found "
-            f"{embeddings.shape} of {embeddings.dtype}; run preprocess_data.py --glove again"
-        )
-    if in_size not in (None, embeddings.shape[1]):
-        raise InputError(
-            f"{Path(data) / 'glove_embeddings.npy'} has {embeddings.shape[1]} features, the model was trained with "
-            f"{in_size}; give the --data that it was trained with"
-        )
+        raise InputError(f"{path} is damaged: not {vocab_size + 1} rows of float32; run preprocess_data.py again")
+    features = embeddings.shape[1]
+    if in_size not in (None, features):
+        raise InputError(f"{path} has {features} features, the model {in_size}: give the --data of its training")
     return torch.from_numpy(embeddings[: vocab_size + 1].copy()).to(device)
 
 
@@ -141,10 +135,10 @@ class Vocabulary:
     """
 
     def __init__(self, data, size=None, remove_stop_words=False, glove=False, backwards=False):
-        name = "glove_dictionary.npy" if glove else "imdb_dictionary.npy"
-        dictionary = _load_array(data, name)
+        path = Path(data) / ("glove_dictionary.npy" if glove else "imdb_dictionary.npy")
+        dictionary = _load_array(path)
         if dictionary.ndim != 1 or dictionary.dtype.kind != "U":
-            raise InputError(f"{Path(data) / name} is damaged: it is no list of words; run preprocess_data.py again")
+            raise InputError(f"{path} is damaged: it is no list of words; run preprocess_data.py again")
         self.glove = glove
         self.no_of_words = len(dictionary)
         self.size = min(size or self.no_of_words, self.no_of_words)
@@ -260,24 +254,19 @@ def _reading(path):
     return reading(path, f"run preprocess_data.py{' --glove FILE' if 'glove' in path.name else ''}")
 
 
-def _load_array(data, name):
-    path = Path(data) / name
+def _load_array(path):
     with _reading(path):
         return np.load(path, allow_pickle=False)
 
 
 def _load_labels(data, split, no_of_lines, path):
-    if not (Path(data) / f"imdb_{split}_labels.npy").exists():
+    labels_path = Path(data) / f"imdb_{split}_labels.npy"
+    if not labels_path.exists():
         if no_of_lines != sum(HANDOUT_COUNTS[split]):
-            raise InputError(
-                f"{path} has {no_of_lines} reviews and no imdb_{split}_labels.npy stands beside it; "
-                "run preprocess_data.py again"
-            )
+            raise InputError(f"{path}: {no_of_lines} reviews, no {labels_path.name}; run preprocess_data.py again")
         return np.repeat(np.array([1, 0, -1], np.int8), HANDOUT_COUNTS[split])
-    labels = _load_array(data, f"imdb_{split}_labels.npy")
+    labels = _load_array(labels_path)
     if labels.shape != (no_of_lines,) or not np.isin(labels, (1, 0, -1)).all():
-        raise InputError(
-            f"imdb_{split}_labels.npy does not fit {path}: expected {no_of_lines} labels, each 1, 0 or -1; "
-            "run preprocess_data.py again"
-        )
+        expected = f"{no_of_lines} labels, each 1, 0 or -1"
+        raise InputError(f"{labels_path} does not fit {path}: expected {expected}; run preprocess_data.py again")
     return labels
