@@ -73,8 +73,8 @@ def hold_out(reviews, no_of_reviews, seed):
     for label, count in ((1, no_of_reviews // 2), (0, no_of_reviews - no_of_reviews // 2)):
         rows = (reviews.labels == label).nonzero()[:, 0]
         if count >= len(rows):
-            kind = "positive" if label else "negative"
-            raise InputError(f"--validation {no_of_reviews} leaves none of the {len(rows)} {kind} training reviews")
+            others = f"the {len(rows)} {'positive' if label else 'negative'} training reviews"
+            raise InputError(f"--validation {no_of_reviews} leaves none of {others}; choose a smaller number")
         chosen.append(rows[torch.randperm(len(rows), generator=generator)[:count].to(rows.device)])
     is_held_out = torch.zeros(len(reviews), dtype=torch.bool, device=reviews.labels.device)
     is_held_out[torch.cat(chosen)] = True
