@@ -72,9 +72,7 @@ def choose_precision(name, device):
         gpu = torch.cuda.get_device_name(device)
         raise InputError(f"--precision bf16: {gpu} has none (GPUs have it from Ampere on); use fp32")
     if device.type == "cuda":
-        allow = name != "fp32"
-        torch.backends.cuda.matmul.allow_tf32 = allow
-        torch.backends.cudnn.allow_tf32 = allow
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name != "fp32"
     return torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16")
 
 

@@ -97,7 +97,7 @@ def _end(message, status):
     sys.stdout.flush()
     sys.stderr.flush()
     if _rank() > 0 and status == 2:
-        # torchrun ends all processes when one has ended; the first, which mostly finds the same fault, is to print it
+        # torchrun ends all processes when one has ended; the first, which usually finds the same fault, is to print it
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: os._exit(status))
         time.sleep(30)
