@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -17,11 +16,11 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # the folder that common/ lies in
 from common.data.download import fetch_glove, fetch_reviews
 from common.data.glove import read_glove
-from common.data.imdb import SPLITS, find_reviews, warn_of_differences
+from common.data.imdb import SPLITS, find_reviews
 from common.data.sample import write_sample
 from common.data.tokenizing import load_punkt, tokenize
 from common.distributed.ending import run_script
-from common.errors import InputError, LostProcessError
+from common.errors import InputError, RunInterruptedError
 from common.files import REPOSITORY, make_directory, new_set, npy_bytes, sole_use
 from common.training.options import OptionParser, positive_int
 
@@ -61,9 +60,7 @@ def preprocess(options):
     output = options.output
     imdb, glove = find_input(options)
     if imdb:
-        reviews = find_reviews(imdb)
-        if not options.sample:
-            warn_of_differences(imdb, reviews)
+        reviews = find_reviews(imdb, warn=not options.sample)
     else:
         corpus = read_corpus(output)
     vectors = None
@@ -78,9 +75,8 @@ def preprocess(options):
     if vectors:
         write_glove(output, corpus, glove.name, *vectors)
     else:
-        note(
-            f"no GloVe files (parts 1b and 2b need them): run later  preprocess_data.py --glove FILE --output {output}"
-        )
+        command = f"preprocess_data.py --glove FILE --output {output}"
+        note(f"no GloVe files (parts 1b and 2b need them): run later  {command}")
     if imdb:
         print_statistics(corpus)
 
@@ -92,19 +88,13 @@ def parse_options():
     source.add_argument("--download", type=Path, metavar="DIR", help="fetch the reviews and GloVe 840B (2 GB) into DIR")
     source.add_argument("--sample", action="store_true", help="make up reviews and vectors to try the scripts on")
     glove = parser.add_mutually_exclusive_group()
-    glove.add_argument(
-        "--glove",
-        type=Path,
-        metavar="FILE",
-        help="GloVe vectors, .txt, .gz or .zip; alone, for an output that has reviews",
-    )
+    glove.add_argument("--glove", type=Path, metavar="FILE", help="GloVe vectors, .txt, .gz or .zip; may come later")
     glove.add_argument("--no-glove", action="store_true", help="with --download: fetch the reviews only")
-    parser.add_argument(
-        "--output", type=Path, default=REPOSITORY / "preprocessed_data", metavar="DIR", help="written to"
-    )
-    parser.add_argument(
-        "--workers", type=positive_int, default=usable_cores(), metavar="N", help="processes that tokenize"
-    )
+    default = REPOSITORY / "preprocessed_data"
+    parser.add_argument("--output", type=Path, default=default, metavar="DIR", help="the folder that is written to")
+    # only Linux knows which cores a process may use
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parser.add_argument("--workers", type=positive_int, default=cores, metavar="N", help="processes that tokenize")
     options = parser.parse_args()
     if not (options.imdb or options.download or options.sample or options.glove):
         parser.error("give --imdb DIR, --download DIR, --sample or --glove FILE")
@@ -113,11 +103,6 @@ def parse_options():
     if options.sample and options.glove:
         parser.error("--sample makes its own GloVe file, so it takes no --glove")
     return options
-
-
-def usable_cores():
-    # only Linux knows which cores a process may use
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def find_input(options):
@@ -144,7 +129,6 @@ def tokenize_corpus(reviews, output, workers):
     load_punkt(output, (review.text() for review in train[::every]))
     both = train + test
     chunks = [both[start : start + REVIEWS_PER_CHUNK] for start in range(0, len(both), REVIEWS_PER_CHUNK)]
-    start = time.perf_counter()
     word_to_number = {}
     ids, lengths = [], []
     with tqdm(total=len(both), desc="tokenizing", unit=" reviews", disable=None) as bar:
@@ -153,7 +137,6 @@ def tokenize_corpus(reviews, output, workers):
             ids.append(np.array(numbers, np.int32)[chunk_ids])
             lengths.append(chunk_lengths)
             bar.update(len(chunk_lengths))
-    note(f"{len(both)} reviews tokenized in {time.perf_counter() - start:.0f} s")
     ids, lengths = np.concatenate(ids), np.concatenate(lengths)
     no_of_train_tokens = lengths[: len(train)].sum()
     return sort_words(
@@ -169,10 +152,8 @@ def tokenize_in_workers(chunks, output, workers):
         with ProcessPoolExecutor(min(workers, len(chunks)), initializer=start_worker, initargs=(output,)) as pool:
             yield from pool.map(tokenize_chunk, chunks)
     except BrokenProcessPool as error:
-        raise LostProcessError(
-            "a process that tokenizes was killed, as the system does when memory runs out; fewer --workers than "
-            f"{workers} need less"
-        ) from error
+        message = "error: a process that tokenizes was killed, as the system does when memory runs out"
+        raise RunInterruptedError(f"{message}; fewer --workers than {workers} need less", 1) from error
 
 
 def start_worker(output):
@@ -243,10 +224,8 @@ def write_imdb(output, corpus, labels, test_names):
         write_tokens(new_file, output / "imdb_test.txt", test)
         # the words that are 0 in imdb_test.txt: GloVe may know them
         words = [corpus.words[number - 1] for number in corpus.test.ids[unknown]]
-        with new_file(output / "imdb_test_unknown.txt") as file:
-            file.write("".join(f"{word}\n" for word in words).encode())
-        with new_file(output / "imdb_test_names.txt") as file:
-            file.write("".join(f"{name}\n" for name in test_names).encode())
+        write_lines(new_file, output / "imdb_test_unknown.txt", words)
+        write_lines(new_file, output / "imdb_test_names.txt", test_names)
         for split in SPLITS:
             write_array(new_file, output / f"imdb_{split}_labels.npy", labels[split])
         write_array(new_file, output / "imdb_dictionary.npy", np.array(corpus.words[: corpus.no_of_words]))
@@ -255,6 +234,11 @@ def write_imdb(output, corpus, labels, test_names):
 def write_array(new_file, path, array):
     with new_file(path) as file:
         file.write(npy_bytes(array))
+
+
+def write_lines(new_file, path, lines):
+    with new_file(path) as file:
+        file.write("".join(f"{line}\n" for line in lines).encode(errors="replace"))
 
 
 def write_tokens(new_file, path, tokens):
@@ -299,8 +283,7 @@ def write_glove(output, corpus, name, glove_tokens, embeddings):
     glove_ids = np.array([0] + [token_to_id.get(word, 0) for word in corpus.words], np.int32)
     with new_set() as new_file:
         write_array(new_file, output / "glove_embeddings.npy", embeddings)
-        with new_file(output / "glove_name.txt") as file:
-            file.write(f"{name}\n".encode(errors="replace"))
+        write_lines(new_file, output / "glove_name.txt", [name])
         for split, tokens in (("train", corpus.train), ("test", corpus.test)):
             write_tokens(new_file, output / f"imdb_{split}_glove.txt", tokens._replace(ids=glove_ids[tokens.ids]))
         write_array(new_file, output / "glove_dictionary.npy", np.array(glove_tokens))

@@ -38,7 +38,7 @@ def main():
     )
     model = models[0] if len(models) == 1 else AverageOfModels(models)
     model.to(device)
-    vocabulary = Vocabulary.of_models(options.data, words)
+    vocabulary = Vocabulary.of_model(options.data, *words)
 
     def probabilities_of(reviews):
         """The probability that each of the `reviews`, to its end, is positive, a list."""

@@ -5,12 +5,8 @@ class InputError(Exception):
     """Bad usage or bad input: the message says what is wrong, where, and what to do."""
 
 
-class LostProcessError(Exception):
-    """Another process of the run is gone; the message says how to go on."""
-
-
 class RunInterruptedError(Exception):
-    """A signal or --max-time ended the run; the message says how to go on, `status` is the exit status."""
+    """The run was ended from outside; the message says how to go on, `status` is the exit status."""
 
     def __init__(self, message, status):
         super().__init__(message)

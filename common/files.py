@@ -20,12 +20,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def make_directory(path):
-    """Makes the folder `path` and its parents. InputError where that cannot be done, or nothing be written into it."""
+    """Makes the folder `path` and its parents. InputError where it cannot be made, or not be written into."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {path}: {error.strerror}") from error
-    try:
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise InputError(f"cannot write into {path}: {error.strerror}") from error
@@ -33,10 +30,10 @@ def make_directory(path):
 
 @contextmanager
 def reading(path, advice="fetch it again"):
-    """InputError, with the `advice`, where the block cannot read the file `path`, or it is a damaged archive."""
+    """InputError, with the `advice`, where the block cannot read the file `path`, or it is damaged."""
     try:
         yield
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
         # gzip's own OSError has no strerror
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {advice}") from error
 

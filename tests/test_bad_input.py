@@ -286,9 +286,9 @@ def test_embeddings_of_fewer_words_than_the_dictionary(refused_training, sample_
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (np.ones(2999, np.int8), "imdb_train.txt: expected 3000 whole numbers, found (2999,)"),
-        (np.full(3000, 0.5), "imdb_train.txt: expected 3000 whole numbers, found (3000,) of float64"),
-        (np.repeat([1, 2], 1500), "label 1501, is 2: expected 1, 0 or -1"),
+        (np.ones(2999, np.int8), "imdb_train.txt: expected 3000 labels, each 1, 0 or -1"),
+        (np.full(3000, 0.5), "imdb_train.txt: expected 3000 labels"),
+        (np.repeat([1, 2], 1500), "imdb_train.txt: expected 3000 labels"),
         (np.full(3000, -1, np.int8), "imdb_train.txt holds no labelled reviews"),
     ],
     ids=["too few", "shares", "other values", "none"],

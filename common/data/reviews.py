@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from common.errors import InputError
+from common.files import reading
 
 # a folder made by the handout's own script has no label files: there the order of the lines tells (handout,
 # "BOW_sentiment_analysis.py"): this many positive, negative and unlabelled reviews
@@ -72,35 +73,19 @@ def hold_out(reviews, no_of_reviews, seed):
     for label, count in ((1, no_of_reviews // 2), (0, no_of_reviews - no_of_reviews // 2)):
         rows = (reviews.labels == label).nonzero()[:, 0]
         if count >= len(rows):
-            raise InputError(
-                f"--validation {no_of_reviews} leaves no {'positive' if label else 'negative'} training review, of "
-                f"which there are {len(rows)}; choose a smaller number"
-            )
+            others = f"the {len(rows)} {'positive' if label else 'negative'} training reviews"
+            raise InputError(f"--validation {no_of_reviews} leaves none of {others}; choose a smaller number")
         chosen.append(rows[torch.randperm(len(rows), generator=generator)[:count].to(rows.device)])
     is_held_out = torch.zeros(len(reviews), dtype=torch.bool, device=reviews.labels.device)
     is_held_out[torch.cat(chosen)] = True
     return reviews.take((~is_held_out).nonzero()[:, 0]), reviews.take(is_held_out.nonzero()[:, 0])
 
 
-def load_dictionary(data, glove=False):
-    """The words of the ids from 1 on: a unicode array (words,), `glove_dictionary.npy` or `imdb_dictionary.npy`."""
-    name = "glove_dictionary.npy" if glove else "imdb_dictionary.npy"
-    words = _load_array(data, name)
-    if words.ndim != 1 or words.dtype.kind != "U":
-        raise InputError(
-            f"{Path(data) / name} is damaged: expected a list of words, found {words.shape} of {words.dtype}; "
-            "run preprocess_data.py again"
-        )
-    return words
-
-
 def load_lines(data, name):
     """The lines of one of the text files: `imdb_test_unknown.txt` or `imdb_test_names.txt`."""
     path = Path(data) / name
-    try:
+    with _reading(path):
         return path.read_text(encoding="utf-8").split("\n")[:-1]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is missing or damaged; run preprocess_data.py again") from error
 
 
 def load_glove_embeddings(data, vocab_size, device, in_size=None):
@@ -108,34 +93,24 @@ def load_glove_embeddings(data, vocab_size, device, in_size=None):
 
     InputError where they are damaged, or have another number of features than a trained model's `in_size`.
     """
-    embeddings = _load_array(data, "glove_embeddings.npy")
+    path = Path(data) / "glove_embeddings.npy"
+    embeddings = _load_array(path)
     if embeddings.ndim != 2 or embeddings.dtype != np.float32 or len(embeddings) <= vocab_size:
-        raise InputError(
-            f"{Path(data) / 'glove_embeddings.npy'} is damaged: expected {vocab_size + 1} rows of float32, found "
-            f"{embeddings.shape} of {embeddings.dtype}; run preprocess_data.py --glove again"
-        )
-    if in_size not in (None, embeddings.shape[1]):
-        raise InputError(
-            f"{Path(data) / 'glove_embeddings.npy'} has {embeddings.shape[1]} features, the model was trained with "
-            f"{in_size}; give the --data that it was trained with"
-        )
+        raise InputError(f"{path} is damaged: not {vocab_size + 1} rows of float32; run preprocess_data.py again")
+    features = embeddings.shape[1]
+    if in_size not in (None, features):
+        raise InputError(f"{path} has {features} features, the model {in_size}: give the --data of its training")
     return torch.from_numpy(embeddings[: vocab_size + 1].copy()).to(device)
 
 
 def load_reviews(data, split, vocabulary, device, labelled=True):
     """The reviews of a split, "train" or "test", with ids outside the vocabulary set to 0.
 
-    `vocabulary` is a `Vocabulary`; `labelled` leaves out the unlabelled reviews. InputError names the file and
-    the line of what is missing or damaged.
+    `labelled` leaves out the unlabelled ones. InputError names the file and the line of what is missing or damaged.
     """
     path = Path(data) / f"imdb_{split}{'_glove' if vocabulary.glove else ''}.txt"
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; run preprocess_data.py first") from error
-    if text and not text.endswith(b"\n"):
-        text += b"\n"
-    text = np.frombuffer(text, np.uint8)
+    with _reading(path):
+        text = np.frombuffer(path.read_bytes(), np.uint8)
     ends = np.flatnonzero(text == ord("\n"))
     labels = _load_labels(data, split, len(ends), path)
     kept = labels >= 0 if labelled else np.full(len(ends), True)
@@ -143,13 +118,7 @@ def load_reviews(data, split, vocabulary, device, labelled=True):
         raise InputError(f"{path} holds no {'labelled ' if labelled else ''}reviews; run preprocess_data.py again")
 
     def parse(lines):
-        try:
-            return _parse_ids(text, ends, *lines, vocabulary.no_of_words)
-        except ValueError as error:
-            raise InputError(
-                f"{path}, line {error.args[0]}: expected token ids from 0 to {vocabulary.no_of_words}; "
-                "the file is damaged, run preprocess_data.py again"
-            ) from None
+        return _parse_ids(path, text, ends, vocabulary.no_of_words, *lines)
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         ids, lengths = map(np.concatenate, zip(*pool.map(parse, _blocks(ends, kept)), strict=True))
@@ -166,7 +135,10 @@ class Vocabulary:
     """
 
     def __init__(self, data, size=None, remove_stop_words=False, glove=False, backwards=False):
-        dictionary = load_dictionary(data, glove)
+        path = Path(data) / ("glove_dictionary.npy" if glove else "imdb_dictionary.npy")
+        dictionary = _load_array(path)
+        if dictionary.ndim != 1 or dictionary.dtype.kind != "U":
+            raise InputError(f"{path} is damaged: it is no list of words; run preprocess_data.py again")
         self.glove = glove
         self.no_of_words = len(dictionary)
         self.size = min(size or self.no_of_words, self.no_of_words)
@@ -188,15 +160,11 @@ class Vocabulary:
         return vocabulary
 
     @classmethod
-    def of_model(cls, data, description, glove=False):
-        """The vocabulary of a trained model, from the `description` in its file. InputError for other words."""
-        return cls.of_models(data, [description], glove)
+    def of_model(cls, data, *descriptions, glove=False):
+        """The vocabulary of a trained model, from the description in its file.
 
-    @classmethod
-    def of_models(cls, data, descriptions, glove=False):
-        """The vocabulary of several trained models, which read side by side (`as_read`), each in its own direction.
-
-        InputError for other words, and where their words differ.
+        Several models may read side by side (`as_read`), each in its own direction. InputError for other words than the
+        dictionary's, and where the models' words differ.
         """
         first, *others = [{"backwards": False} | description for description in descriptions]
         vocabulary = cls(data, first["size"], first["remove_stop_words"], glove, backwards=first["backwards"])
@@ -248,11 +216,11 @@ def _blocks(ends, kept):
         yield from pairwise([first, *cuts, last])
 
 
-def _parse_ids(text, ends, first, last, largest):
-    """The ids in the lines `first` to `last` - 1 of `text`, and how many each line has: int32, int64.
+def _parse_ids(path, text, ends, largest, first, last):
+    """The ids in the lines `first` to `last` - 1 of the file's `text`, and how many each line has: int32, int64.
 
-    `ends` are the places of the line ends. ValueError with the number of a line, counted from 1, which is empty or
-    holds anything but whole numbers from 0 to `largest`.
+    `ends` are the places of the line ends. InputError for a line that is empty or holds anything but whole numbers from
+    0 to `largest`.
     """
     start = ends[first - 1] + 1 if first else 0
     text = text[start : ends[last - 1] + 1]
@@ -277,40 +245,28 @@ def _parse_ids(text, ends, first, last, largest):
     wrong += [tokens[ids > largest], line_ends[lengths == 0]]
     wrong = np.concatenate(wrong)
     if len(wrong):
-        raise ValueError(first + 1 + int(np.searchsorted(line_ends, wrong.min())))
+        number = first + 1 + np.searchsorted(line_ends, wrong.min())
+        raise InputError(f"{path}, line {number}: expected token ids from 0 to {largest}; run preprocess_data.py again")
     return ids, lengths
 
 
-def _load_array(data, name):
-    path = Path(data) / name
-    try:
+def _reading(path):
+    return reading(path, f"run preprocess_data.py{' --glove FILE' if 'glove' in path.name else ''}")
+
+
+def _load_array(path):
+    with _reading(path):
         return np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(
-            f"{path} does not exist; run preprocess_data.py{' --glove FILE' if 'glove' in name else ''} first"
-        ) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is damaged or cannot be read; run preprocess_data.py again") from error
 
 
 def _load_labels(data, split, no_of_lines, path):
-    if not (Path(data) / f"imdb_{split}_labels.npy").exists():
+    labels_path = Path(data) / f"imdb_{split}_labels.npy"
+    if not labels_path.exists():
         if no_of_lines != sum(HANDOUT_COUNTS[split]):
-            raise InputError(
-                f"{path} has {no_of_lines} reviews and no imdb_{split}_labels.npy stands beside it; "
-                "run preprocess_data.py again"
-            )
+            raise InputError(f"{path}: {no_of_lines} reviews, no {labels_path.name}; run preprocess_data.py again")
         return np.repeat(np.array([1, 0, -1], np.int8), HANDOUT_COUNTS[split])
-    labels = _load_array(data, f"imdb_{split}_labels.npy")
-    if labels.shape != (no_of_lines,) or labels.dtype.kind != "i":
-        raise InputError(
-            f"imdb_{split}_labels.npy does not fit {path}: expected {no_of_lines} whole numbers, found "
-            f"{labels.shape} of {labels.dtype}; run preprocess_data.py again"
-        )
-    wrong = np.flatnonzero(~np.isin(labels, (1, 0, -1)))
-    if len(wrong):
-        raise InputError(
-            f"imdb_{split}_labels.npy, label {wrong[0] + 1}, is {labels[wrong[0]]}: expected 1, 0 or -1; "
-            "run preprocess_data.py again"
-        )
+    labels = _load_array(labels_path)
+    if labels.shape != (no_of_lines,) or not np.isin(labels, (1, 0, -1)).all():
+        expected = f"{no_of_lines} labels, each 1, 0 or -1"
+        raise InputError(f"{labels_path} does not fit {path}: expected {expected}; run preprocess_data.py again")
     return labels

@@ -74,7 +74,8 @@ def write_review(rng, rating):
     # the sum of two draws: most reviews are of middling length
     for _ in range(4 + int(7 * (rng.random() + rng.random()))):
         slots = film | _opinion(rng.random() < PRAISE_SHARE[rating]) | {"noun": [next(nouns)], "noun2": [next(nouns)]}
-        sentences.append(_sentence(rng, next(templates[_equally(rng, KINDS)]), slots))
+        kind = KINDS[int(len(KINDS) * rng.random())]
+        sentences.append(_sentence(rng, next(templates[kind]), slots))
     return [*sentences, _sentence(rng, "{closing}", film | _opinion(rating > 5))]
 
 
@@ -84,19 +85,9 @@ def _opinion(is_praise):
     return own | {f"un{name}": table for name, table in other.items()}
 
 
-def _equally(rng, table):
-    """An entry, all being equally likely."""
-    return table[int(len(table) * rng.random())]
-
-
 def _in_random_order(rng, table):
     """All entries, again and again."""
     return cycle(sorted(table, key=lambda _: rng.random()))
-
-
-def _pick(rng, table):
-    """An entry of a table, the first ones more often than the last ones."""
-    return table[int(len(table) * rng.random() ** 2)]
 
 
 def _sentence(rng, template, slots):
@@ -105,8 +96,12 @@ def _sentence(rng, template, slots):
 
 
 def _expand(rng, template, slots):
+    def filling(match):
+        table = slots[match[1]]
+        return table[int(len(table) * rng.random() ** 2)]  # the first entries more often than the last ones
+
     while "{" in template:
-        template = _SLOT.sub(lambda match: _pick(rng, slots[match[1]]), template)
+        template = _SLOT.sub(filling, template)
     return template
 
 

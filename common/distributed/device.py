@@ -21,10 +21,7 @@ def choose_device(name):
     device_type = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
     processes.meet(device_type)
     if name == "cuda" and device_type == "cpu":
-        raise InputError(
-            "--device cuda: PyTorch finds no CUDA GPU here, or only one whose driver is too old; use --device cpu or a "
-            "GPU node"
-        )
+        raise InputError("--device cuda: PyTorch finds no CUDA GPU here that it can use; give --device cpu")
     several = f"{processes.count()} processes, each " if processes.count() > 1 else ""
     if device_type == "cpu":
         print(f"running {several}on the CPU, {threads()}", file=sys.stderr)
@@ -32,10 +29,8 @@ def choose_device(name):
         return torch.device("cpu")
     no_of_gpus, local_count = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if local_count > no_of_gpus:
-        raise InputError(
-            f"{local_count} processes were started on a node with {no_of_gpus} GPUs, and each needs its own: give "
-            f"torchrun --nproc_per_node={no_of_gpus}"
-        )
+        many = f"{local_count} processes were started on a node with {no_of_gpus} GPUs"
+        raise InputError(f"{many}, and each needs its own: give torchrun --nproc_per_node={no_of_gpus}")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     torch.cuda.set_device(device)
     print(f"running {several}on CUDA: {torch.cuda.get_device_name(device)}", file=sys.stderr)
@@ -55,11 +50,10 @@ def keep_freed_memory():
     a fifth of the time of a training step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # not glibc
-        return
-    trim_threshold, mmap_max = -1, -4  # from malloc.h
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, -1)
+    if mallopt is not None:  # it is glibc
+        trim_threshold, mmap_max = -1, -4  # from malloc.h
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, -1)
 
 
 def choose_precision(name, device):
@@ -75,13 +69,10 @@ def choose_precision(name, device):
     if name == "bf16" and device.type == "cpu" and not cpu_has_bf16():
         raise InputError("--precision bf16: PyTorch runs no LSTM in it on this CPU (x86 needs AVX-512); use fp32")
     if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise InputError(
-            f"--precision bf16: {torch.cuda.get_device_name(device)} has none (GPUs have it from Ampere on); use fp32"
-        )
+        gpu = torch.cuda.get_device_name(device)
+        raise InputError(f"--precision bf16: {gpu} has none (GPUs have it from Ampere on); use fp32")
     if device.type == "cuda":
-        allow = name != "fp32"
-        torch.backends.cuda.matmul.allow_tf32 = allow
-        torch.backends.cudnn.allow_tf32 = allow
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name != "fp32"
     return torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16")
 
 

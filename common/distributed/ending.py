@@ -5,7 +5,6 @@ When torchrun has started several processes, the first one speaks for all of the
 
 import errno
 import io
-import json
 import os
 import re
 import signal
@@ -14,8 +13,7 @@ import time
 import traceback
 from contextlib import redirect_stderr
 
-from common.errors import InputError, LostProcessError, RunInterruptedError
-from common.output import LastingStream
+from common.errors import InputError, RunInterruptedError
 
 # words of PyTorch, the C library, cuBLAS and cuDNN: preprocessing imports no PyTorch, so it cannot ask for its classes
 OUT_OF_MEMORY = "out of memory|can't allocate memory|ALLOC(ATION)?_FAILED"
@@ -37,9 +35,6 @@ def run_script(main, memory_advice=TRAINING_ADVICE):
     with 130, a scheduler's signal to a training with 143, its --max-time with 0, a closed pipe (`script | head`) with
     141, another standard output that cannot be written to with 2.
     """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed, as by >&-: its number must not go to a file that is written
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     with redirect_stderr(LastingStream(sys.stderr)):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? for other characters
@@ -75,8 +70,6 @@ def _explain(error, memory_advice):
             return f"error: {' '.join(str(error).splitlines())}", 2  # it may quote text of several lines
         case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or re.search(OUT_OF_MEMORY, str(error)):
             return f"error: out of memory: {memory_advice}", 2
-        case LostProcessError():
-            return f"error: {error}", 1
         case RuntimeError() if is_one_of_several() and re.search(LOST, repr(error)):
             reason = re.sub(r"^\[\S+\] ", "", str(error).splitlines()[0]).partition(". ")[0]
             advice = "start it again, a training with --resume: the state saved last is whole"
@@ -103,12 +96,35 @@ def _end(message, status):
         sys.exit(status)
     sys.stdout.flush()
     sys.stderr.flush()
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:  # torchrun's report quotes it
-        with open(os.environ["TORCHELASTIC_ERROR_FILE"], "w") as file:
-            json.dump({"message": message, "timestamp": int(time.time())}, file)
     if _rank() > 0 and status == 2:
-        # torchrun ends all processes when one has ended; the first, which mostly finds the same fault, is to print it
+        # torchrun ends all processes when one has ended; the first, which usually finds the same fault, is to print it
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: os._exit(status))
         time.sleep(30)
     os._exit(status)  # without waiting for other threads, which may wait for processes that are gone
+
+
+class LastingStream:
+    """The text stream `stream`, which may go away: a closed terminal or pipe, a full disk.
+
+    What it cannot write is dropped, with all that follows, and nothing is raised.
+    """
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def write(self, text):
+        """As a stream's, flushed at once: a buffer would find out later."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError as error:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())  # what the buffer holds goes there, too
+            os.close(nowhere)
+            if self is not sys.stderr:
+                print(f"standard output cannot be written to ({error.strerror}): going on without it", file=sys.stderr)
+        return len(text)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)

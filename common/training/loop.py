@@ -10,10 +10,10 @@ import torch.nn as nn
 from common.data.batches import like_lengths_together
 from common.distributed import processes
 from common.distributed.device import cpu_is_fast_in_bf16
-from common.distributed.sharing import share_batches
+from common.distributed.ending import LastingStream
 from common.errors import InputError
 from common.files import make_directory, sole_use
-from common.output import LastingStream
+from common.models.sharing import share_batches
 from common.training.checkpoints import save_model
 from common.training.metrics import ProgressBar, Tally, figures_line, perplexity_of
 from common.training.results import plain_options, says_finished, write_note, write_results

@@ -12,26 +12,24 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from common.distributed import processes
+from common.models.layers import LockedDropout, TimestepBatchNorm
 
 
 def share_batches(model):
     """Makes `model`, whose `forward` gives (mean loss, logits), train on batches from `processes.shared_batch`.
 
-    PyTorch's batch norm and dropout become those below (nn.SyncBatchNorm needs GPUs). In layers of our own, the method
-    `normalise` (batch norm) or `draw_mask` (dropout) is replaced. After `loss.backward()` the gradients are those of
-    the whole batch.
+    After `loss.backward()` the gradients are those of the whole batch.
     """
     for layer in model.modules():
         if isinstance(layer, nn.Dropout):
             layer.__class__ = SharedDropout
-        elif type(layer) is nn.BatchNorm1d:
-            layer.__class__ = SharedBatchNorm
-        elif hasattr(layer, "normalise"):
-            layer.normalise = functools.partial(normalise, eps=layer.eps)
-        elif hasattr(layer, "draw_mask"):
+        elif isinstance(layer, nn.BatchNorm1d):
+            layer.__class__ = TimestepBatchNorm  # which takes (batch, features), too; nn.SyncBatchNorm needs GPUs
+            layer.normalise = functools.partial(_normalise, eps=layer.eps)
+        elif isinstance(layer, LockedDropout):
             layer.draw_mask = functools.partial(_draw_own_rows, layer.draw_mask)
     model.register_forward_hook(_weigh_loss)
-    GradientSums(model.parameters())
+    _add_up_gradients(model.parameters())
 
 
 def _weigh_loss(model, inputs, outputs):
@@ -42,31 +40,30 @@ def _weigh_loss(model, inputs, outputs):
         loss.register_hook(lambda gradient: gradient * share)
 
 
-class GradientSums:
+def _add_up_gradients(weights):
     """Adds up the gradients of `weights` over all processes, each as soon as the backward pass has made it.
 
     Each tensor has a sum of its own: DistributedDataParallel's buckets change after the first step, so that a resumed
     run would add in another order. The backward pass ends when all sums are there.
     """
+    running = []
 
-    def __init__(self, weights):
-        self._running = []
-        for weight in filter(lambda weight: weight.requires_grad, weights):
-            weight.register_post_accumulate_grad_hook(self._start)
-
-    def _start(self, weight):
-        if not self._running:
-            # as DistributedDataParallel does
-            torch.autograd.Variable._execution_engine.queue_callback(self._wait)
-        self._running.append(dist.all_reduce(weight.grad, async_op=True))
-
-    def _wait(self):
-        for sum_of_gradients in self._running:
+    def wait():
+        for sum_of_gradients in running:
             sum_of_gradients.wait()
-        self._running.clear()
+        running.clear()
+
+    def start(weight):
+        if not running:
+            torch.autograd.Variable._execution_engine.queue_callback(wait)  # as DistributedDataParallel does
+        running.append(dist.all_reduce(weight.grad, async_op=True))
+
+    for weight in weights:
+        if weight.requires_grad:
+            weight.register_post_accumulate_grad_hook(start)
 
 
-def normalise(x, weight, bias, eps):
+def _normalise(x, weight, bias, eps):
     """x (rows, channels) normalised by the whole batch's means and variances; those, unbiased, (channels,)."""
     batch_size = processes.batch_size()
     mean = processes.add_up(x.sum(dim=0, dtype=weight.dtype)) / batch_size
@@ -79,20 +76,6 @@ def normalise(x, weight, bias, eps):
 def _draw_own_rows(draw, x):
     """This process's own rows of the mask that a layer's `draw` makes for the whole batch, of which x is a part."""
     return processes.draw_rows(len(x), lambda n: draw(x[:1].expand(n, *x.shape[1:])))
-
-
-class SharedBatchNorm(nn.BatchNorm1d):
-    """`nn.BatchNorm1d` whose batch is that of all processes: x (rows, features) float -> the same shape."""
-
-    def forward(self, x):
-        if not self.training:
-            return super().forward(x)
-        normed, mean, variance = normalise(x, self.weight, self.bias, self.eps)
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance, self.momentum)
-            self.num_batches_tracked += 1
-        return normed
 
 
 class SharedDropout(nn.Dropout):
