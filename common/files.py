@@ -34,8 +34,9 @@ def reading(path, advice="fetch it again"):
     try:
         yield
     except (OSError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
-        # gzip's own OSError has no strerror
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {advice}") from error
+        # gzip's own OSError has no strerror; tarfile names all that it has tried
+        reason = getattr(error, "strerror", None) or str(error).partition(": - method")[0]
+        raise InputError(f"cannot read {path}: {reason}; {advice}") from error
 
 
 @contextmanager

@@ -27,6 +27,7 @@ def finished(folder):
 GONE = {
     '"$@" >/dev/full': "standard output cannot be written to (No space left on device): going on without it",
     '"$@" | head -n 1': "standard output cannot be written to (Broken pipe): going on without it",
+    '"$@" >&- 2>&-': "",
 }
 
 

@@ -35,6 +35,9 @@ def run_script(main, memory_advice=TRAINING_ADVICE):
     with 130, a scheduler's signal to a training with 143, its --max-time with 0, a closed pipe (`script | head`) with
     141, another standard output that cannot be written to with 2.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by >&-: its number must not go to a file that is written
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     with redirect_stderr(LastingStream(sys.stderr)):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? for other characters
