@@ -35,7 +35,7 @@ def reading(path, advice="fetch it again"):
         yield
     except (OSError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
         # gzip's own OSError has no strerror; tarfile names all that it has tried
-        reason = getattr(error, "strerror", None) or str(error).partition(": - method")[0]
+        reason = getattr(error, "strerror", None) or str(error).partition(":\n")[0]
         raise InputError(f"cannot read {path}: {reason}; {advice}") from error
 
 
