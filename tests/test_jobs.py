@@ -258,14 +258,6 @@ def test_several_gpus_of_one_node(any_cluster):
     assert all(call.endswith(" torchrun --standalone --nproc_per_node=4") for call in calls)
 
 
-def test_a_job_of_pbs_leaves_no_process_behind(cluster):
-    succeed(cluster.call("qsub", "jobs/2a.pbs"))
-    jobs, _ = cluster.run(LEAVE=STEPS_2A[0], FAIL=STEPS_2A[0])
-    assert jobs["imdb-2a"]["status"] == 1
-    process = Path("/proc", (cluster.tree / "left").read_text(), "status")
-    assert not process.exists() or "State:\tZ" in process.read_text()
-
-
 def test_a_real_training_on_two_nodes(cluster, sample_data):
     for name in ("1a", "common"):
         shutil.copytree(REPO / name, cluster.tree / name, ignore=shutil.ignore_patterns("*.model", "*.state", "trials"))
@@ -639,34 +631,7 @@ def test_a_trial_for_which_no_time_is_left_waits_for_the_further_job(cluster):
     assert {job["status"] for job in jobs} == {0}
 
 
-# ------------------------------------------------------------------------------- the table, usage, settings
-
-
-WRONG_TABLES = [
-    ("part;trial\n", "line 1: its first line is not part,trial,"),
-    (f"{HEADER}\n4a,x,,,\n", "line 3: no part '4a'"),
-    (f"{HEADER}1a,../x,,,\n", "line 2: '../x' is no name for a trial"),
-    (f"{HEADER}1a,x,,,\n1a,x,,,\n", "line 3: part 1a has a trial x already, in line 2"),
-    (f"{HEADER}1a,x,,,one, two\n", 'line 2: 6 columns where 5 are expected; a text with commas needs "quotes"'),
-    (f"{HEADER}1a,x,--note 'a,,\n", "line 2: column 'options': No closing quotation"),
-    (f"{HEADER}1b,x,,,\n", "jobs/trials.csv has no trials of part 1a"),
-]
-
-
-def test_what_is_wrong_in_the_table_is_told_before_anything_runs(cluster):
-    cluster.preprocess()
-    for text, words in WRONG_TABLES:
-        (cluster.tree / "jobs" / "trials.csv").write_text(text)
-        refused(cluster.submit_all("--trials", "all", "1a"), words)
-    assert cluster.jobs() == {}
-
-
-def test_empty_lines_and_quotes_in_the_table(cluster):
-    cluster.preprocess()
-    text = f'\ufeff{HEADER.strip()},,\n\n,,,,\n1a,mine,"--note \'a, ""b"" 50%\'",,"one, two",,,\r\n  \n'
-    (cluster.tree / "jobs" / "trials.csv").write_text(text)
-    succeed(cluster.submit_all("--trials", "all"))
-    assert ' --trial mine --max-time 55 --note a, "b" 50% ALPS' in cluster.run()[1][0]
+# ------------------------------------------------------------------------------------------ usage, settings
 
 
 def test_what_cannot_run_is_not_submitted(cluster):

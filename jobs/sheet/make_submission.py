@@ -38,15 +38,11 @@ def main():
     add("--sheet", type=Path, default=usual, metavar="FILE", help="the PDF of the results")
     add("--output", type=Path, default=Path(), metavar="DIR", help="where the zip goes")
     options = parser.parse_args()
-    try:
-        sheet = options.sheet.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"cannot read {options.sheet}: {error.strerror}; run jobs/sheet/results_sheet.py first, or give --sheet"
-        ) from error
+    if not options.sheet.is_file():
+        raise InputError(f"there is no {options.sheet}; run jobs/sheet/results_sheet.py first, or give --sheet")
     path = options.output / f"{options.name}.zip"
     with new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
-        archive.writestr(f"{options.name}/results.pdf", sheet)
+        archive.write(options.sheet, f"{options.name}/results.pdf")
         for name in code_files():
             archive.write(REPOSITORY / name, f"{options.name}/{name}")
         packed = archive.infolist()

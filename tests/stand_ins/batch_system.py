@@ -284,7 +284,6 @@ def told(job, spool):
     else:
         variables = {
             "PBS_JOBID": job["id"],
-            "PBS_JOBCOOKIE": f"{spool} {job['id']}",
             "PBS_O_WORKDIR": job["workdir"],
             "PBS_O_QUEUE": job["queue"] or "batch",
             "PBS_NODEFILE": str(spool / "nodes"),
