@@ -21,8 +21,7 @@ CDPATH='' cd -- "$(dirname -- "$0")/.."
 . jobs/environment.sh
 export TABLE DATA TRIALS='' ARGS='' TEST_ARGS=''
 [ -z "$SIDE_BY_SIDE" ] || [ "$NODES $GPUS" = '1 1' ] || fail "--side-by-side is for one GPU: set NODES=1 GPUS=1"
-submits='qsub'
-[ "$SCHEDULER" != slurm ] || submits=sbatch
+case $SCHEDULER in slurm) submits=sbatch ;; *) submits='qsub' ;; esac
 [ -n "$DRY_RUN" ] || command -v $submits >/dev/null || fail "there is no $submits here; log in to the cluster, set \
 SCHEDULER (jobs/environment.sh), or see with --dry-run what would be submitted"
 [ -x "$(command -v "$PYTHON")" ] || fail "there is no $PYTHON: make it with  bash jobs/make_environment.sh requirements.txt"

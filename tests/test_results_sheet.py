@@ -400,13 +400,9 @@ def test_the_axis_of_perplexity_can_be_read(pictures):
     runs = [{"trial": "one", "epochs": epochs}, {"trial": "other", "epochs": epochs[:1]}]
     (axes,) = pictures(*({"part": "3a", "tested": None} | run for run in runs))["perplexity"].axes
     lines = drawn(axes)
-    assert list(lines) == [
-        *("one, training: 45.00 at the end", "one, test: 48.00 at the end"),
-        *("other, training: 160.00 at the end", "other, test: 100.00 at the end"),
-    ]
     assert lines["one, test: 48.00 at the end"] == [(0, pytest.approx(100)), (1, pytest.approx(48))]
-    one, _, other, _ = axes.lines
-    assert one.get_color() != other.get_color()
+    assert lines["other, training: 160.00 at the end"] == [(0, pytest.approx(160))]
+    assert len({line.get_color() for line in axes.lines}) == 2
     low, high = axes.get_ylim()
     labels = {label.get_text() for tick, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)}
     assert {"50", "60", "100", "150"} <= labels
