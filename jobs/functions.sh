@@ -201,9 +201,7 @@ ask() {
             echo "$answer"
             return 0 # in a trap, "return" alone returns the status before the trap
         fi
-        case $answer in
-            *'Unknown Job'* | *'Job has finished'* | *'Invalid job id'*) return 0 ;;
-        esac
+        [[ ! $answer =~ Unknown\ Job|Job\ has\ finished|Invalid\ job\ id ]] || return 0
         [ -z "$seconds" ] || sleep "$seconds"
     done
     echo "error: the batch system does not answer: $*: $answer" >&2

@@ -62,7 +62,7 @@ class Run:
 
     `epochs` holds a dict of figures for each epoch, accuracies in percent; `model_epoch` is the number, from 0, of the
     one whose weights the model has; `tested` holds a `Tested` for each line of the test script. `row` is the run's line
-    of the sheet, a dict from column to text, and `alike` what runs have in common that differ in their seed alone.
+    of the sheet, a dict from column to text; `alike` is equal for runs that differ in their seed alone.
     """
 
     def __init__(self, part, trial, folder, shows):
@@ -165,8 +165,8 @@ class Section(NamedTuple):
 
 
 def folders_of(top, part, shows, sample):
-    """The folders of a part's runs below `top`, of the made-up sample or all others: pairs of trial and folder, in the
-    order of the table of trials, whose pairs of part and trial are the keys of `shows`, then by name."""
+    """Pairs of trial and folder of a part's runs below `top`: that of the made-up sample, or all others. First come the
+    trials of the table, whose parts and trials are the keys of `shows`, then the others by name."""
     # "previous" holds the files of a run that was trained anew
     paths = (path for path in sorted((top / part / "trials").glob("[!.]*/")) if path.name != "previous")
     folders = {"default": top / part} | {path.name: path for path in paths}
@@ -215,7 +215,7 @@ def command_of(part, trial, options):
 
 
 def vectors_text(vectors):
-    """What run.json says of the GloVe vectors, if there are any."""
+    """The GloVe vectors of a run.json in words; nothing if there are none."""
     if not vectors:
         return ""
     name = f"{vectors['file']}: " if "file" in vectors else ""  # the handout's own script does not keep it
@@ -223,8 +223,7 @@ def vectors_text(vectors):
 
 
 def gather(top, shows, sample):
-    """All runs below `top`, of the made-up sample or all others: a list of `Run`, and a line of text on each that is
-    damaged."""
+    """A list of `Run` of all runs below `top`, as `folders_of` finds them, and a line of text on each damaged one."""
     runs, damaged = [], []
     for part in PARTS:
         for trial, folder in folders_of(top, part, shows, sample):
@@ -249,8 +248,8 @@ def review_sections(top, shows, sample):
 
 
 def compare(runs):
-    """Sentences on how the runs of a part that are finished compare. Their rows get the mean and the standard deviation
-    of the seeds, and those whose settings are best, if that can be said, get "best"."""
+    """Sentences that compare the finished runs of a part. Their rows get the mean and the standard deviation of the
+    seeds; if one group of settings is clearly the best, its rows get "best"."""
     finished = [run for run in runs if run.finished]
     on = "validation" if all(run.holds_out() for run in finished) else "test"
     alike = {}
