@@ -12,7 +12,7 @@
 : "${WALLTIME:=}"                              # HH:MM:SS; empty: what the job file says
 : "${QUEUE:=}"                                 # Slurm's partition
 : "${ACCOUNT:=}"                               # who pays
-: "${SIDE_BY_SIDE:=}"                          # how many trials of a part share the GPU of one job; empty: an array
+: "${SIDE_BY_SIDE:=}"                          # how many trials of a part share the GPU of one job; empty: each has its own
 : "${SUBMIT_OPTIONS:=}"                        # further options of qsub or sbatch
 : "${PASS:=NLTK_DATA|(OMP|NCCL|TORCH)_.*}"     # variables that a PBS job gets too, for grep -E; on Slurm it gets all
 # NODE_KIND: what a node must have, in the scheduler's words; MODULES: the modules that a job loads

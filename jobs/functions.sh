@@ -223,29 +223,28 @@ encoded() {
     sed "s/%/%25/g; s/'/%27/g; s/\"/%22/g; s/\\\\/%5C/g; s/,/%2C/g" <<<"$1"
 }
 
-# build_command NAME PART DEPENDENCY [COUNT]: sets `walltime`, and `command`, which submits a part's job, or an array of COUNT
-# jobs, as NAME. DEPENDENCY is as in afterok:ID, or empty. On PBS, RESOURCES replace what the settings ask for
+# build_command NAME PART DEPENDENCY: sets `walltime`, and `command`, which submits a part's job as NAME. DEPENDENCY is as in
+# afterok:ID, or empty. On PBS, RESOURCES replace what the settings ask for
 build_command() {
     walltime=${WALLTIME:-$(sed -n 's/^#PBS -l walltime=//p' "jobs/$2.pbs")}
     case $2 in preprocess | 3b) local NODES=1 ;; esac # they are one process
-    local range=${4:+1-$4} resources
+    local resources
     # shellcheck disable=SC2153,SC2206 # NODE_KIND and SUBMIT_OPTIONS are lists of words
     if [ "$SCHEDULER" = slurm ]; then
         # the #PBS lines of the file are for Blue Waters
         command=(sbatch --parsable --ignore-pbs --requeue --kill-on-invalid-dep=yes --mail-type="END,FAIL"
             --job-name="imdb-$1" --output="jobs/$1.out" --error="jobs/$1.err" --open-mode=append
-            --nodes="$NODES" $NODE_KIND --time="$walltime" ${3:+--dependency="$3"} ${range:+--array="$range"}
+            --nodes="$NODES" $NODE_KIND --time="$walltime" ${3:+--dependency="$3"}
             ${QUEUE:+--partition="$QUEUE"} ${ACCOUNT:+--account="$ACCOUNT"} $SUBMIT_OPTIONS "jobs/$2.pbs")
         return
     fi
     command=(qsub -N "$(printf %.15s "imdb-$1")" -o "jobs/$1.out" -e "jobs/$1.err" -W "umask=$(umask)")
     if [ "$SCHEDULER" = torque ]; then
         resources="nodes=$NODES:$NODE_KIND"
-        command+=(${range:+-t "$range"})
     else
         # -k doe: what a job prints is in its files at once; scatter: each chunk is a node of its own
         resources="select=$NODES:$NODE_KIND place=scatter"
-        command+=(-C '#NONE' -S /bin/bash -m ae -k doe ${range:+-J "$range"})
+        command+=(-C '#NONE' -S /bin/bash -m ae -k doe)
     fi
     for resources in ${RESOURCES:-$resources walltime=$walltime}; do command+=(-l "$resources"); done
     # shellcheck disable=SC2206

@@ -6,9 +6,7 @@ case $part in preprocess | 3b) GPUS=1 ;; esac # they are one process
 . jobs/functions.sh
 . jobs/environment.sh
 
-# SLURM_JOB_ID will not do for a task of an array: that of the last task means the whole array
-JOB=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-JOB=${JOB:-${PBS_JOBID:-$SLURM_JOB_ID}}
+JOB=${PBS_JOBID:-$SLURM_JOB_ID}
 # qsub -v takes no quotes and no commas: they are written as %27 and %2C, see encoded in functions.sh
 printf -v ARGS %b "${ARGS//\%/\\x}"
 printf -v TEST_ARGS %b "${TEST_ARGS//\%/\\x}"
@@ -104,8 +102,7 @@ submit_successor() {
     ACCOUNT=$(sed -n 's/^ *Account_Name = //p' <<<"$told") QUEUE=${QUEUE:-${PBS_O_QUEUE:-}}
     ARGS=$(encoded "$ARGS") TEST_ARGS=$(encoded "$TEST_ARGS")
     export TRIAL TRIALS ARGS TEST_ARGS MORE_JOBS=$((MORE_JOBS - 1))
-    # no job can wait for a single job of an array
-    build_command "$part-$TRIAL+$MORE_JOBS" "$part" "afterany:${JOB/\[*\]/[]}"
+    build_command "$part-$TRIAL+$MORE_JOBS" "$part" "afterany:$JOB"
     next=$(ask "${command[@]}" | tail -n 1)
     for trial in $TRIAL ${TRIALS//:/ }; do echo "$next" >"jobs/$part-$trial.id"; done
     echo "not done yet: $next goes on"
@@ -130,8 +127,6 @@ if [ "$part" = preprocess ]; then
 fi
 [ "$part" = 3b ] || set_deadline
 if [ -n "$TRIALS" ]; then # their options are in the table
-    index=${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-${SLURM_ARRAY_TASK_ID:-}}}
-    [ -z "$index" ] || TRIALS=$(cut -d : -f "$index" <<<"$TRIALS")
     lines=$("$PYTHON" jobs/trials.py "$TABLE" "${TRIALS//:/,}" "$part")
     if [[ $TRIALS = *:* ]]; then # side by side: LAUNCHER starts one shell on the node, which starts them all
         TRIAL='trials'
@@ -145,6 +140,5 @@ if [ -n "$TRIALS" ]; then # their options are in the table
     fi
     IFS=$'\x1f' read -r _ TRIAL ARGS TEST_ARGS <<<"$lines" # the first; the others are its seeds
     TRIALS=''
-    [ -z "$index" ] || exec >>"jobs/$part-$TRIAL.out" 2>>"jobs/$part-$TRIAL.err"
 fi
 run_trial "$part"

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Submits the jobs of all parts with qsub or sbatch: preprocessing, then 1a 1b 2a 2b 3a, then 3b and 3c when 3a has ended.
-# Several trials of a part become one job array.
 #
 #   bash jobs/submit_all.sh --imdb DIR --glove FILE     everything, with the handout's settings
 #   bash jobs/submit_all.sh 1a 2a                       these parts; the reviews are preprocessed already
 #   bash jobs/submit_all.sh --trials all 1a             all trials of jobs/trials.csv of part 1a
 #   bash jobs/submit_all.sh --sample                    everything on the made-up sample
-#   bash jobs/submit_all.sh --side-by-side 8 --trials all 2a     eight at a time on the GPU of one job, in place of an array
+#   bash jobs/submit_all.sh --side-by-side 8 --trials all 2a     eight at a time on the GPU of one job
 #   NODES=4 bash jobs/submit_all.sh 3a                  on four nodes
 #   SCHEDULER=slurm QUEUE=gpu ACCOUNT=abc bash jobs/submit_all.sh …     jobs/environment.sh has all settings
 #
@@ -54,20 +53,15 @@ $walltime, and ${QUEUE:-the default partition} gives $((longest / 60)) minutes a
 training goes on in further jobs"
 }
 
-# submit PART DEPENDENCY [TRIAL...]: submits the part's job; for several trials an array, or one job that runs them side by
-# side. DEPENDENCY is as in afterok:ID, or empty
+# submit PART DEPENDENCY [TRIAL...]: submits the part's job, which runs several trials side by side. DEPENDENCY is as in
+# afterok:ID; if it is empty, the job waits for the preprocessing
 submit() {
-    local part=$1 dependency=$2 name id trial setting count=''
+    local part=$1 dependency=${2:-${preprocessing:+afterok:$preprocessing}} name id trial setting
     shift 2
     name=$part${1:+-$1}
+    [ $# -lt 2 ] || name=$part-trials
     TRIALS=$(IFS=: && echo "$*")
-    if [ $# -lt 2 ]; then
-        local SIDE_BY_SIDE=''
-    else
-        name=$part-trials
-        [ -n "$SIDE_BY_SIDE" ] || count=$#
-    fi
-    build_command "$name" "$part" "$dependency" "$count"
+    build_command "$name" "$part" "$dependency"
     if [ -n "$DRY_RUN" ]; then
         id="<$name>"
         for setting in $(given); do printf '%s=%q ' "$setting" "${!setting}"; done
@@ -111,17 +105,12 @@ for part in 1a 1b 2a 2b 3a 3b 3c; do
         elif [ -n "$start" ] && [ -z "$id_of_3a" ] && [ ! -e "$start" ]; then
             echo "$name not submitted, there is no $start: submit 3a too" >&2
         else
-            trials="$trials $trial"
             # afterany: if one trial of 3a fails, only those that start from it must fail
             [[ -z $id_of_3a || $wait_for: = *":$id_of_3a:"* ]] || wait_for=${wait_for:-afterany}:$id_of_3a
+            trials="$trials $trial"
+            [ -n "$SIDE_BY_SIDE" ] || { submit "$part" "$wait_for" "$trial"; trials='' wait_for=''; }
         fi
     done 3<<<"$lines"
-    wait_for=${wait_for:-${preprocessing:+afterok:$preprocessing}}
     # shellcheck disable=SC2086 # a list of words
-    set -- $trials
-    if [ "$part$SIDE_BY_SIDE" = 3a ]; then # no array: other jobs wait for each one
-        for trial; do submit 3a "$wait_for" "$trial"; done
-    elif [ $# -gt 0 ]; then
-        submit "$part" "$wait_for" "$@"
-    fi
+    [ -z "$trials" ] || submit "$part" "$wait_for" $trials
 done
