@@ -1,4 +1,4 @@
-# What a job does: the job files read this in the top directory, with the name of the part, or "preprocess".
+# What a job does. The job files read this in the top directory, and give it the part's name, or "preprocess".
 # shellcheck shell=bash
 set -euo pipefail
 part=$1 DRY_RUN='' DEADLINE='' TORCHRUN=''
@@ -6,15 +6,13 @@ case $part in preprocess | 3b) GPUS=1 ;; esac # they are one process
 . jobs/functions.sh
 . jobs/environment.sh
 
-# a task of Slurm's array has a number of its own too, but the last one's is that of the whole array
-JOB=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-JOB=${JOB:-${PBS_JOBID:-$SLURM_JOB_ID}}
-# %27 is a quote, %2C a comma, %25 a per cent sign: see encoded in functions.sh
+JOB=${PBS_JOBID:-$SLURM_JOB_ID}
+# qsub -v takes no quotes and no commas: they are written as %27 and %2C, see encoded in functions.sh
 printf -v ARGS %b "${ARGS//\%/\\x}"
 printf -v TEST_ARGS %b "${TEST_ARGS//\%/\\x}"
 
 if [ -n "$MODULES" ]; then
-    set +u # the modules' own scripts use what is not set
+    set +u # the modules' own scripts use variables that are not set
     # shellcheck disable=SC1090 # it is the cluster's
     command -v module >/dev/null || . "$MODULES_INIT"
     # shellcheck disable=SC2086 # several names
@@ -22,15 +20,15 @@ if [ -n "$MODULES" ]; then
     set -u
 fi
 
-# ---- how a script is started: LAUNCHER, one process on each node, of PYTHON, there TORCHRUN, one process for each GPU
+# ---- how a script is started: LAUNCHER starts PYTHON once on each node, and TORCHRUN one process for each GPU there
 
 if [ "$SCHEDULER" = slurm ]; then
     NODES=$SLURM_JOB_NUM_NODES first_node=$(hostname)
-    # a step does not take over the cores that the job asked for
+    # srun does not give its step the job's cores unasked
     : "${LAUNCHER=srun --nodes=$NODES --ntasks-per-node=1 --cpus-per-task=$SLURM_CPUS_ON_NODE}"
 else
     NODES=$(sort -u "$PBS_NODEFILE" | wc -l)
-    # in Cray's node file a node is a mere number
+    # Cray's node file has numbers in place of names
     first_node=$(awk 'NR == 1 { print /^[0-9]+$/ ? sprintf("nid%05d", $1) : $1 }' "$PBS_NODEFILE")
     if command -v aprun >/dev/null; then
         : "${LAUNCHER=aprun -n $NODES -N 1 -d 16}" # -d: cores of a process
@@ -40,7 +38,7 @@ else
 fi
 : "${LAUNCHER=}"
 if [ "$NODES" -gt 1 ]; then
-    number=${JOB%%.*} number=${number//[!0-9]/} # jobs that share a node meet at ports of their own
+    number=${JOB%%.*} number=${number//[!0-9]/} # gives each job a port of its own: jobs may share a node
     TORCHRUN="-m torch.distributed.run --nnodes=$NODES --nproc_per_node=$GPUS --rdzv_backend=c10d --rdzv_id=$number"
     TORCHRUN="$TORCHRUN --rdzv_endpoint=$first_node:$((20000 + number % 20000))"
 elif [ "$GPUS" -gt 1 ]; then
@@ -49,12 +47,12 @@ fi
 
 # ---- the walltime
 
-# attributes [ID]: what qstat -f, which breaks long lines, says of the job, or of all, a line each
+# attributes [ID]: the attributes of the job, or of all jobs, one on a line; qstat -f breaks long lines
 attributes() {
     ask qstat -f "$@" | awk '/^\t/ { sub(/^\t/, ""); printf "%s", $0; next } { printf "\n%s", $0 } END { print "" }'
 }
 
-# set_deadline: DEADLINE is STOP_BEFORE seconds before the walltime ends, or empty
+# set_deadline: sets DEADLINE to STOP_BEFORE seconds before the walltime ends; it stays empty if nobody knows when that is
 set_deadline() {
     local left seconds
     if [ "$SCHEDULER" = slurm ]; then
@@ -75,16 +73,8 @@ set_deadline() {
 
 # ---- how it ends
 
-# end_job STATUS: what is not done, status 75, goes on in a further job
+# end_job STATUS: with status 75 the work is not done, and goes on in a further job
 end_job() {
-    local own process
-    if [ -n "${PBS_JOBCOOKIE:-}" ]; then
-        # PBS does not end what a torchrun that was killed has left, since it is in sessions of its own
-        own=$(ps -o sid= -p $$)
-        grep -lszxF "PBS_JOBCOOKIE=$PBS_JOBCOOKIE" /proc/[0-9]*/environ | cut -d / -f 3 | while read -r process; do
-            [ "$(ps -o sid= -p "$process")" = "$own" ] || kill "$process" 2>/dev/null
-        done || true
-    fi
     if [ "$1" -eq 75 ] && [ "${SLURM_RESTART_COUNT:-0}" -ge "$MORE_JOBS" ]; then
         echo "error: the training is not done, and MORE_JOBS is used up; submitted once more it goes on" >&2
         exit 1
@@ -94,17 +84,17 @@ end_job() {
         exit 0
     elif [ "$1" -eq 75 ]; then
         submit_successor
-        exit 0 # else what waits for this job would be deleted
+        exit 0 # a job that fails would take those that wait for it along
     fi
 }
 
-# is_preempted: Slurm is about to preempt this job; having ended meanwhile, it would count as one that failed
+# is_preempted: whether Slurm is about to preempt this job. If it ended before that, it would count as failed
 is_preempted() {
     squeue -h -j "$JOB" -O PreemptTime | grep '^[0-9]' >/dev/null
 }
 
-# submit_successor: of this PBS job, with what it was given, by whomever it was submitted; what waits for this job, waits for
-# the new one
+# submit_successor: submits a PBS job like this one, with the same resources and settings, to run after it. The jobs that
+# wait for this one then wait for the new one
 submit_successor() {
     local told next command job dependency trial
     told=$(attributes "$JOB")
@@ -112,12 +102,11 @@ submit_successor() {
     ACCOUNT=$(sed -n 's/^ *Account_Name = //p' <<<"$told") QUEUE=${QUEUE:-${PBS_O_QUEUE:-}}
     ARGS=$(encoded "$ARGS") TEST_ARGS=$(encoded "$TEST_ARGS")
     export TRIAL TRIALS ARGS TEST_ARGS MORE_JOBS=$((MORE_JOBS - 1))
-    # a job of an array cannot be waited for alone
-    build_command "$part-$TRIAL+$MORE_JOBS" "$part" "afterany:${JOB/\[*\]/[]}"
+    build_command "$part-$TRIAL+$MORE_JOBS" "$part" "afterany:$JOB"
     next=$(ask "${command[@]}" | tail -n 1)
     for trial in $TRIAL ${TRIALS//:/ }; do echo "$next" >"jobs/$part-$trial.id"; done
     echo "not done yet: $next goes on"
-    # what waits for this job tells so itself; what a job tells of those that wait for it can be old
+    # each job knows what it waits for; the list of those that wait for this one may be out of date
     attributes | awk -v job=":$JOB@" -v next_job="$next" '/^Job Id/ { id = $3 }
         / depend = / && match($0, /after(ok|any):[^,]*/) && id != next_job {
             list = substr($0, RSTART, RLENGTH)
@@ -137,23 +126,19 @@ if [ "$part" = preprocess ]; then
     exit
 fi
 [ "$part" = 3b ] || set_deadline
-if [ -n "$TRIALS" ]; then # as they stand in the table
-    index=${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-${SLURM_ARRAY_TASK_ID:-}}}
-    [ -z "$index" ] || TRIALS=$(cut -d : -f "$index" <<<"$TRIALS")
+if [ -n "$TRIALS" ]; then # their options are in the table
     lines=$("$PYTHON" jobs/trials.py "$TABLE" "${TRIALS//:/,}" "$part")
-    if [[ $TRIALS = *:* ]]; then # side by side, on the node, where LAUNCHER starts what runs there
+    if [[ $TRIALS = *:* ]]; then # side by side: LAUNCHER starts one shell on the node, which starts them all
         TRIAL='trials'
-        # shellcheck disable=SC2016 # that shell's
+        # shellcheck disable=SC2016 # $1 is that shell's
         $LAUNCHER env LAUNCHER='' TORCHRUN='' DRY_RUN='' JOB="$JOB" DEADLINE="$DEADLINE" bash -c 'set -euo pipefail
             . jobs/functions.sh
             . jobs/environment.sh
-            . jobs/side_by_side.sh
             side_by_side "$1"
             tell_failed' bash "$lines"
         exit
     fi
-    IFS=$'\x1f' read -r _ TRIAL ARGS TEST_ARGS <<<"$lines" # the first; a name chooses its seeds, too
+    IFS=$'\x1f' read -r _ TRIAL ARGS TEST_ARGS <<<"$lines" # the first; the others are its seeds
     TRIALS=''
-    [ -z "$index" ] || exec >>"jobs/$part-$TRIAL.out" 2>>"jobs/$part-$TRIAL.err"
 fi
 run_trial "$part"

@@ -2,14 +2,10 @@
 # Makes the Python environment .venv and installs the packages of a requirements file into it, once.
 # usage: make_environment.sh REQUIREMENTS_FILE      (PYTHON=python3.12 chooses another Python, 3.11 or later)
 set -euo pipefail
-[ -f "${1:-}" ] || {
-    echo "error: there is no file '${1:-}'; usage: make_environment.sh REQUIREMENTS_FILE" >&2
-    exit 2
-}
-requirements=$(realpath -- "$1")
+requirements=$(realpath -- "${1:?it wants a requirements file}")
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 
-# has MODULE...: the environment's Python runs and has them, which a marker alone does not tell
+# has MODULE...: whether the environment's Python runs and finds these modules
 has() {
     .venv/bin/python -c 'import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, sys.argv[1:])))' "$@" 2>/dev/null
 }

@@ -21,7 +21,6 @@ parse_arguments "$@"
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 [ -n "$DRY_RUN" ] || bash jobs/make_environment.sh requirements.txt
 
-. jobs/side_by_side.sh
 PYTHON=.venv/bin/python LAUNCHER='' TORCHRUN='' DEVICE='' LANGUAGE_MODEL='' DEADLINE='' JOB=''
 [ -x $PYTHON ] || fail "there is no $PYTHON yet, make it with  bash jobs/make_environment.sh requirements.txt"
 # shellcheck disable=SC2086 # a list of words

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Submits the jobs of all parts with qsub or sbatch: preprocessing, then 1a 1b 2a 2b 3a, then 3b and 3c when 3a has ended.
-# Several trials of a part become one job array.
 #
 #   bash jobs/submit_all.sh --imdb DIR --glove FILE     everything, with the handout's settings
 #   bash jobs/submit_all.sh 1a 2a                       these parts; the reviews are preprocessed already
 #   bash jobs/submit_all.sh --trials all 1a             all trials of jobs/trials.csv of part 1a
 #   bash jobs/submit_all.sh --sample                    everything on the made-up sample
-#   bash jobs/submit_all.sh --side-by-side 8 --trials all 2a     eight at a time on the GPU of one job, in place of an array
+#   bash jobs/submit_all.sh --side-by-side 8 --trials all 2a     eight at a time on the GPU of one job
 #   NODES=4 bash jobs/submit_all.sh 3a                  on four nodes
 #   SCHEDULER=slurm QUEUE=gpu ACCOUNT=abc bash jobs/submit_all.sh …     jobs/environment.sh has all settings
 #
@@ -21,19 +20,18 @@ CDPATH='' cd -- "$(dirname -- "$0")/.."
 . jobs/environment.sh
 export TABLE DATA TRIALS='' ARGS='' TEST_ARGS=''
 [ -z "$SIDE_BY_SIDE" ] || [ "$NODES $GPUS" = '1 1' ] || fail "--side-by-side is for one GPU: set NODES=1 GPUS=1"
-submits='qsub'
-[ "$SCHEDULER" != slurm ] || submits=sbatch
+case $SCHEDULER in slurm) submits=sbatch ;; *) submits='qsub' ;; esac
 [ -n "$DRY_RUN" ] || command -v $submits >/dev/null || fail "there is no $submits here; log in to the cluster, set \
 SCHEDULER (jobs/environment.sh), or see with --dry-run what would be submitted"
 [ -x "$(command -v "$PYTHON")" ] || fail "there is no $PYTHON: make it with  bash jobs/make_environment.sh requirements.txt"
 # shellcheck disable=SC2086 # a list of words
 lines=$("$PYTHON" jobs/trials.py "$TABLE" "$names" $parts)
-# one call at a time, or two would submit the same; where the file system knows no locks, so it is
+# one call at a time, or two would submit the same jobs; some file systems have no locks
 exec 9>jobs/submit.lock
 flock 9 || true
 
-declare -A submitted # the ids of what this call submits, by name
-# known_job NAME: the id of the job NAME, if this call or an earlier one submitted it and it waits or runs
+declare -A submitted # the ids of the jobs that this call submits, by name
+# known_job NAME: prints the id of the job NAME, if this call or an earlier one submitted it and it waits or runs
 known_job() {
     local id=${submitted[$1]:-} answer question
     [ -z "$id" ] || { echo "$id"; return; }
@@ -44,7 +42,8 @@ known_job() {
     ! grep -q 'job_state = [^CEFX]' <<<"$answer" || echo "$id"
 }
 
-# check_walltime NAME: refuses what Slurm would let wait for ever. Without QUEUE, the partition with a star is meant
+# check_walltime NAME: refuses a walltime above the partition's limit, with which Slurm would let a job wait for ever. The
+# default partition has a star
 check_walltime() {
     local limits longest
     limits=$(ask sinfo -h ${QUEUE:+-p "$QUEUE"} -o '%P %l' | awk -v all="$QUEUE" 'all || /\* / { print $2 }')
@@ -54,20 +53,15 @@ $walltime, and ${QUEUE:-the default partition} gives $((longest / 60)) minutes a
 training goes on in further jobs"
 }
 
-# submit PART DEPENDENCY [TRIAL...]: submits the part's job, for several trials an array with one for each, or one that runs
-# them side by side, to run after the DEPENDENCY, as in afterok:ID, or nothing
+# submit PART DEPENDENCY [TRIAL...]: submits the part's job, which runs several trials side by side. DEPENDENCY is as in
+# afterok:ID; if it is empty, the job waits for the preprocessing
 submit() {
-    local part=$1 dependency=$2 name id trial setting count=''
+    local part=$1 dependency=${2:-${preprocessing:+afterok:$preprocessing}} name id trial setting
     shift 2
     name=$part${1:+-$1}
+    [ $# -lt 2 ] || name=$part-trials
     TRIALS=$(IFS=: && echo "$*")
-    if [ $# -lt 2 ]; then
-        local SIDE_BY_SIDE=''
-    else
-        name=$part-trials
-        [ -n "$SIDE_BY_SIDE" ] || count=$#
-    fi
-    build_command "$name" "$part" "$dependency" "$count"
+    build_command "$name" "$part" "$dependency"
     if [ -n "$DRY_RUN" ]; then
         id="<$name>"
         for setting in $(given); do printf '%s=%q ' "$setting" "${!setting}"; done
@@ -88,11 +82,7 @@ if [ -n "$preprocessing" ]; then
     echo "preprocess${sample:+-sample} waits or runs already: $preprocessing"
 elif ! is_preprocessed "$glove$sample"; then
     [ -n "$sample$imdb" ] || fail "there is nothing in $DATA: give --imdb DIR [--glove FILE]"
-    ARGS=${sample:+--sample}
-    for option in imdb glove; do # in quotes, as ARGS may have them
-        [ -z "${!option}" ] || ARGS="$ARGS --$option '${!option//\'/\'\\\'\'}'"
-    done
-    ARGS=$(encoded "$ARGS")
+    ARGS=$(encoded "$(printf '%q ' ${sample:+--sample} ${imdb:+--imdb "$imdb"} ${glove:+--glove "$glove"})")
     submit preprocess '' $sample
     preprocessing=${submitted[preprocess${sample:+-sample}]} ARGS=''
 fi
@@ -115,17 +105,12 @@ for part in 1a 1b 2a 2b 3a 3b 3c; do
         elif [ -n "$start" ] && [ -z "$id_of_3a" ] && [ ! -e "$start" ]; then
             echo "$name not submitted, there is no $start: submit 3a too" >&2
         else
-            trials="$trials $trial"
-            # one that fails holds back only what starts from it, which says so
+            # afterany: if one trial of 3a fails, only those that start from it must fail
             [[ -z $id_of_3a || $wait_for: = *":$id_of_3a:"* ]] || wait_for=${wait_for:-afterany}:$id_of_3a
+            trials="$trials $trial"
+            [ -n "$SIDE_BY_SIDE" ] || { submit "$part" "$wait_for" "$trial"; trials='' wait_for=''; }
         fi
     done 3<<<"$lines"
-    wait_for=${wait_for:-${preprocessing:+afterok:$preprocessing}}
     # shellcheck disable=SC2086 # a list of words
-    set -- $trials
-    if [ "$part$SIDE_BY_SIDE" = 3a ]; then # others wait for each
-        for trial; do submit 3a "$wait_for" "$trial"; done
-    elif [ $# -gt 0 ]; then
-        submit "$part" "$wait_for" "$@"
-    fi
+    [ -z "$trials" ] || submit "$part" "$wait_for" $trials
 done

@@ -10,8 +10,8 @@ skipped, as are empty cells at the end of a line. Each part's own scripts check 
 
 import argparse
 import csv
-import importlib.util
 import re
+import runpy
 import shlex
 import sys
 from pathlib import Path
@@ -31,36 +31,30 @@ SEEDS = re.compile(r"--seeds[ =]([1-9]\d?)(?: |$)")
 
 
 def read_trials(path):
-    """The rows of the table at `path`: a dict from the line's number to the list of its five columns' texts.
+    """The trials of the table at `path`: a dict from the line's number to the list of its five columns' texts.
 
     ValueError says what is wrong, and where.
     """
     with open(path, newline="", encoding="utf-8-sig") as table:
         reader = csv.reader(table, strict=True)
-        rows, lines = {}, {}
+        rows = {}
         try:
-            if texts_of(next(reader, [])) != COLUMNS:
-                raise ValueError(f"its first line is not {','.join(COLUMNS)}")
             for cells in reader:
-                row = texts_of(cells)
-                if row:
+                row = [" ".join(cell.split()) for cell in cells]
+                while row and not row[-1]:
+                    row.pop()
+                if reader.line_num == 1:
+                    if row != COLUMNS:
+                        raise ValueError(f"it is not {','.join(COLUMNS)}")
+                elif row:
                     row += [""] * (len(COLUMNS) - len(row))
                     check(row)
-                    first = lines.setdefault(tuple(row[:2]), reader.line_num)
-                    if first != reader.line_num:
-                        raise ValueError(f"part {row[0]} has a trial {row[1]} already, in line {first}")
+                    if row[:2] in [other[:2] for other in rows.values()]:
+                        raise ValueError(f"part {row[0]} has a trial {row[1]} already")
                     rows[reader.line_num] = row
         except (ValueError, csv.Error) as error:
             raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
     return rows
-
-
-def texts_of(cells):
-    """The texts of a line's cells, each in one line, up to the last one that has any."""
-    row = [" ".join(cell.split()) for cell in cells]
-    while row and not row[-1]:
-        row.pop()
-    return row
 
 
 def check(row):
@@ -75,65 +69,55 @@ def check(row):
 
 
 def with_seeds(row):
-    """The rows, one a seed, of a row whose options ask for `--seeds N`; the row alone where they do not."""
+    """The rows, one for each seed, of a row whose options ask for `--seeds N`; else the row alone."""
     part, trial, options, *others = row
     asked = SEEDS.search(options)
     if asked is None:
         return [row]
-    options = (options[: asked.start()] + options[asked.end() :]).strip()
+    options = SEEDS.sub("", options).strip()
     rows = [[part, trial, options, *others]]
     for seed in range(1, int(asked[1])):
         rows.append([part, f"{trial}-seed{seed}", f"{options} --seed {seed}".strip(), *others])
     return rows
 
 
-def parse(script, words):
-    """Has the script of a part, a path, parse these `words` of its options. ValueError with what it says of them."""
-    spec = importlib.util.spec_from_file_location("script", script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    from common.errors import InputError  # the script has found it
-
-    try:
-        module.parse_options(words)
-    except InputError as error:
-        raise ValueError(error) from None
-
-
 def check_options(row):
-    """Has the part's own scripts check a row's options. ValueError says what is wrong, and in which column."""
+    """Has the part's own scripts parse a row's options. ValueError says what is wrong, and in which column."""
     folder = Path(__file__).resolve().parents[1] / row[0]
     for script, column, text in zip(SCRIPTS[row[0]], COLUMNS[2:4], row[2:4], strict=True):
+        if text and script is None:
+            raise ValueError(f"column {column!r}: part {row[0]} has no test script")
         if text:  # else PyTorch, which the scripts import, need not be loaded
+            parse_options = runpy.run_path(str(folder / script))["parse_options"]
+            from common.errors import InputError  # the script has found it
+
             try:
-                if script is None:
-                    raise ValueError(f"part {row[0]} has no test script")
-                parse(folder / script, shlex.split(text))
-            except ValueError as error:
+                parse_options(shlex.split(text))
+            except (ValueError, InputError) as error:
                 raise ValueError(f"column {column!r}: {error}") from None
 
 
 def print_trials(table, names, parts):
     """What the module's text says; ValueError and OSError for what is wrong."""
-    trials = []  # of each the line, the names that choose it, and the row
-    for line, row in read_trials(table).items():
-        if row[0] in (parts or SCRIPTS):
-            trials += [(line, {row[1], one[1]}, one) for one in with_seeds(row)]
+    rows = {line: row for line, row in read_trials(table).items() if row[0] in (parts or SCRIPTS)}
     of_parts = f" of part {' '.join(parts)}" if parts else ""
-    if not trials:
+    if not rows:
         raise ValueError(f"{table} has no trials{of_parts}")
-    known = set().union(*(names_of_one for _, names_of_one, _ in trials))
+    # of each its line, the names that choose it, and its row
+    trials = [(line, {row[1], one[1]}, one) for line, row in rows.items() for one in with_seeds(row)]
+    known = set().union(*(own_names for _, own_names, _ in trials))
     chosen = known if names == "all" else set(names.split(","))
     if unknown := chosen - known:
         raise ValueError(f"{table} has no trial {min(unknown)}{of_parts}")
-    trials = [(line, row) for line, names_of_one, row in trials if names_of_one & chosen]
-    for line, row in trials:
-        try:
-            check_options(row)
-        except ValueError as error:
-            raise ValueError(f"{table}, line {line}: {error}") from None
-    for _, row in trials:
-        print(*row[:4], sep="\x1f")
+    printed = []
+    for line, own_names, row in trials:
+        if own_names & chosen:
+            try:
+                check_options(row)
+            except ValueError as error:
+                raise ValueError(f"{table}, line {line}: {error}") from None
+            printed.append("\x1f".join(row[:4]))
+    print(*printed, sep="\n")
 
 
 def main():

@@ -16,7 +16,6 @@ SCRIPTS = [
     "3b/generate_review.py",
     "preprocess_data.py",
     "jobs/sheet/results_sheet.py",
-    "jobs/sheet/make_submission.py",
 ]
 
 # what people type, and what they never would

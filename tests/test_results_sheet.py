@@ -149,14 +149,11 @@ def test_a_run_is_compared_by_the_weights_that_it_kept(tmp_path):
 
 
 def test_a_training_records_which_epoch_it_kept(sample_data, tmp_path):
-    for name, options in (("last", []), ("best", ["--early-stopping", 2])):
-        succeed(train("1a", sample_data, tmp_path / name, "--epochs", 5, "--lr", 0.03, *options))
-        record = json.loads((tmp_path / name / "run.json").read_text())
-        accuracies = [epoch["test_accuracy"] for epoch in record["epochs"]]
-        best = accuracies.index(max(accuracies))
-        assert best < len(accuracies) - 1
-        assert record["model_epoch"] == (best if options else len(accuracies) - 1)
-        assert record["vectors"] is None
+    succeed(train("1a", sample_data, tmp_path, "--epochs", 5, "--lr", 0.03, "--early-stopping", 2))
+    record = json.loads((tmp_path / "run.json").read_text())
+    accuracies = [epoch["test_accuracy"] for epoch in record["epochs"]]
+    assert record["model_epoch"] == accuracies.index(max(accuracies)) < len(accuracies) - 1
+    assert record["vectors"] is None
 
 
 @pytest.mark.parametrize(
@@ -213,19 +210,18 @@ def test_what_is_not_whole_is_named(tmp_path):
     write_run(tmp_path, "1a", "running", tested=None, finished=False)
     write_run(tmp_path, "1a", "untested", tested=None)
     (write_run(tmp_path, "1a", "torn") / "run.json").write_text('{"part": "1a"')
+    (write_run(tmp_path, "1a", "gone") / "run.json").unlink()
+    write_run(tmp_path, "1a", "half", [{"train_accuracy": 0.5}])
     write_run(tmp_path, "1a", "strange", tested="no figures\n")
     write_run(tmp_path, "2a", "cut-off", tested="50 70.00 0.6000 1.0000\n100 75.00 0.5")
     write_run(tmp_path, "2a", "failed", tested="50 70.00 0.6000 1.0000\nerror: out of memory\n")
-    write_run(tmp_path, "1a", "half", [{"train_accuracy": 0.5}])
-    (write_run(tmp_path, "1a", "gone") / "run.json").unlink()
-    shutil.copy(write_run(tmp_path, "1b") / "run.json", write_run(tmp_path, "1a", "other"))
     done = sheet(tmp_path)
-    damaged = ["1a/trials/torn", "1a/trials/strange", "1a/trials/gone", "1a/trials/other", "1a/trials/half"]
+    damaged = [f"1a/trials/{trial}" for trial in ("torn", "gone", "half", "strange")]
     for where in [*damaged, "2a/trials/cut-off", "2a/trials/failed"]:
         (warning,) = [line for line in done.stderr.splitlines() if line.startswith(f"warning: {where}: ")]
         assert f"{warning.removeprefix('warning: ')}\n" in text(tmp_path)
     found = rows(tmp_path)
-    assert list(found) == [("1a", "running"), ("1a", "untested"), ("1b", "default")]
+    assert list(found) == [("1a", "running"), ("1a", "untested")]
     assert found["1a", "running"]["state"] == "not finished: 1 of 3 epochs"
     assert found["1a", "untested"]["state"] == "its test script was not run"
     assert "not finished: 1 of 3 epochs" in done.stdout
@@ -233,22 +229,12 @@ def test_what_is_not_whole_is_named(tmp_path):
 
 def test_messages_among_the_lines_are_passed_over(tmp_path, model_of, sample_data):
     """`2>&1 | tee test.txt` keeps what the scripts say, too."""
-
-    def all_it_says(part, script, *options):
-        done = succeed(run_here(script, "--model", model_of(part), "--data", sample_data, "--device", "cpu", *options))
-        assert done.stderr.startswith("running on the CPU, ")
-        return done.stderr + done.stdout
-
-    says = all_it_says("3a", "3a/RNN_language_test.py", "--lengths", 60)
-    write_run(tmp_path, "3a", tested=f"W1126 torch/distributed/run.py:1\n{says}")  # others speak, too
-    says = all_it_says("3a", "3b/generate_review.py", "--length", 5)
-    unfinished = "3a/language.model is not trained to its end: it is that of epoch 3\n"
-    (tmp_path / "3b").mkdir()
-    (tmp_path / "3b" / "reviews.txt").write_text(unfinished + says)
+    options = ["--model", model_of("3a"), "--data", sample_data, "--device", "cpu", "--lengths", 60]
+    done = succeed(run_here("3a/RNN_language_test.py", *options))
+    assert done.stderr.startswith("running on the CPU, ")
+    write_run(tmp_path, "3a", tested=f"W1126 torch/distributed/run.py:1\n{done.stderr}{done.stdout}")
     assert "warning" not in sheet(tmp_path).stderr
     assert rows(tmp_path)["3a", "default"]["accuracy at 60"]
-    reviews = text(tmp_path).partition("3b: generated reviews, default")[2]
-    assert reviews.split() == says.partition("\n")[2].split()
 
 
 def test_what_lies_beside_the_trials(tmp_path):
@@ -296,14 +282,13 @@ def test_the_pages_of_the_pdf():
     page, *pages = results_pictures._pages(section)
     page.draw_without_rendering()
     cells = next(iter(page.axes[0].tables)).get_celld()
-    found = [[" ".join(cells[row, column].get_text().get_text().split()) for column in (0, 1)] for row in range(41)]
-    assert found == [[cell.strip() for cell in row] for row in table]
-    for cell in (cells[row, 1] for row in range(1, 41)):
+    for (row, column), cell in cells.items():
+        assert cell.get_text().get_text().split() == table[row][column].split()
         assert cell.get_text().get_window_extent().height < cell.get_window_extent().height  # none on another
-    assert len(pages) > 1
+    assert len(cells) == 2 * len(table)
     words = " ".join(text.get_text() for page in pages for text in page.texts).split()
-    assert words.count("(fc):") == 40
-    assert words.count("sentence.") == 40
+    assert (words.count("(fc):"), words.count("sentence.")) == (40, 40)
+    assert len(pages) > 1
     for page in pages:
         box = page.texts[0].get_window_extent()
         assert box.y0 >= 0
@@ -335,63 +320,53 @@ def drawn(axes):
     return {label: points for label, points in lines.items() if not label.startswith("_")}
 
 
+def labels_of(legend):
+    return [text.get_text() for text in legend.get_texts()]
+
+
 def test_the_learning_curves(pictures):
     epochs = epochs_of((0.5, 0.75), (0.625, 0.5, 0.5625, 0.625), (0.75, 0.25), (0.875, 0.125, 0.6875, 0.375))
-    figure = pictures({"epochs": epochs})["learning_curves_2a"]
-    assert figure.get_suptitle() == "2a: learning curves"
-    accuracy, loss = figure.axes
+    found = pictures({"epochs": epochs}, {"part": "2b"})
+    assert not [name for name in found if name.startswith("all_trials")]  # a part has but one
+    accuracy, loss = found["learning_curves_2a"].axes
     # epochs are counted from 0, as they are printed
-    assert drawn(accuracy) == {
-        "training": [(0, 50), (1, 62.5), (2, 75), (3, 87.5)],
-        "test": [(1, 56.25), (3, 68.75)],
-    }
-    assert drawn(loss) == {
-        "training": [(0, 0.75), (1, 0.5), (2, 0.25), (3, 0.125)],
-        "test": [(1, 0.625), (3, 0.375)],
-    }
-    assert (accuracy.get_ylabel(), loss.get_ylabel()) == ("accuracy, %", "loss")
-    assert accuracy.get_title("left") == "new"
+    training = [(0, 50), (1, 62.5), (2, 75), (3, 87.5)]
+    assert drawn(accuracy) == {"training": training, "test": [(1, 56.25), (3, 68.75)]}
+    training = [(0, 0.75), (1, 0.5), (2, 0.25), (3, 0.125)]
+    assert drawn(loss) == {"training": training, "test": [(1, 0.625), (3, 0.375)]}
+    assert (accuracy.get_ylabel(), loss.get_ylabel(), accuracy.get_title("left")) == ("accuracy, %", "loss", "new")
+    # one epoch without a test
+    accuracy, _ = found["learning_curves_2b"].axes
+    assert labels_of(accuracy.get_legend()) == ["training", "test"]
+    low, high = accuracy.get_xlim()
+    assert [tick for tick in accuracy.get_xticks() if low <= tick <= high] == [0]
 
 
 def test_the_one_test_of_a_run_with_validation_is_seen(pictures):
     epochs = epochs_of((0.5, 0.75, 0.5, 0.5), (0.75, 0.5, 0.75, 0.25), split="validation")
     epochs[-1] |= {"test_accuracy": 0.75, "test_loss": 0.25}  # right on the validation's last point
-    accuracy, loss = pictures({"epochs": epochs})["learning_curves_2a"].axes
-    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["training", "validation", "test"]
-    for axes, points in ((accuracy, [(0, 50), (1, 75)]), (loss, [(0, 0.5), (1, 0.25)])):
-        assert drawn(axes)["validation"] == points
-        assert drawn(axes)["test"] == points[1:]
-        _, validation, test = axes.lines
-        assert test.get_zorder() > validation.get_zorder()
-        assert test.get_markersize() > 2 * validation.get_markersize()
-        assert test.get_color() != validation.get_color()
-
-
-def test_the_curves_of_one_epoch_without_a_test(pictures):
-    accuracy, loss = pictures({})["learning_curves_2a"].axes
-    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["training", "test"]
-    for panel in (accuracy, loss):
-        low, high = panel.get_xlim()
-        assert [tick for tick in panel.get_xticks() if low <= tick <= high] == [0]
+    axes, _ = pictures({"epochs": epochs})["learning_curves_2a"].axes
+    assert labels_of(axes.get_legend()) == ["training", "validation", "test"]
+    assert drawn(axes)["validation"] == [(0, 50), (1, 75)]
+    assert drawn(axes)["test"] == [(1, 75)]
+    _, validation, test = axes.lines
+    assert test.get_zorder() > validation.get_zorder()
+    assert test.get_markersize() > 2 * validation.get_markersize()
+    assert test.get_color() != validation.get_color()
 
 
 def test_all_trials_of_a_part_in_one_picture(pictures):
     figures = [[(0.5, 0.75, number / 16, 0.5), (0.75, 0.5, 0.25, number)] for number in range(12)]
     runs = [{"part": "1a", "trial": f"t{i}", "epochs": epochs_of(*of_one)} for i, of_one in enumerate(figures)]
-    found = pictures(*runs, {"part": "1b"})
-    assert [name for name in found if "1a" in name] == [
-        *("learning_curves_1a", "learning_curves_1a_2", "learning_curves_1a_3", "all_trials_1a"),
-    ]
-    assert "all_trials_1b" not in found  # there is but one
+    found = pictures(*runs)
+    assert [*found][:4] == ["learning_curves_1a", "learning_curves_1a_2", "learning_curves_1a_3", "all_trials_1a"]
     accuracy, loss = found["all_trials_1a"].axes
     assert drawn(accuracy) == {f"t{number}, test": [(0, 6.25 * number), (1, 25)] for number in range(12)}
     assert drawn(loss) == {f"t{number}, test": [(0, 0.5), (1, number)] for number in range(12)}
-    for axes, points in ((accuracy, [[0, 50], [1, 75]]), (loss, [[0, 0.75], [1, 0.5]])):
-        assert [line.get_xydata().tolist() for line in axes.lines].count(points) == 12  # in training
-        labelled = [line for line in axes.lines if line.get_label() in drawn(axes)]
-        assert len({(line.get_color(), line.get_marker()) for line in labelled}) == 12
-    (legend,) = found["all_trials_1a"].legends
-    assert [text.get_text() for text in legend.get_texts()] == [f"t{number}, test" for number in range(12)]
+    assert [line.get_xydata().tolist() for line in accuracy.lines].count([[0, 50], [1, 75]]) == 12  # in training
+    labelled = [line for line in accuracy.lines if line.get_label() in drawn(accuracy)]
+    assert len({(line.get_color(), line.get_marker()) for line in labelled}) == 12
+    assert labels_of(*found["all_trials_1a"].legends) == [f"t{number}, test" for number in range(12)]
 
 
 def test_accuracy_by_length_and_on_whole_reviews(pictures):
@@ -425,13 +400,9 @@ def test_the_axis_of_perplexity_can_be_read(pictures):
     runs = [{"trial": "one", "epochs": epochs}, {"trial": "other", "epochs": epochs[:1]}]
     (axes,) = pictures(*({"part": "3a", "tested": None} | run for run in runs))["perplexity"].axes
     lines = drawn(axes)
-    assert list(lines) == [
-        *("one, training: 45.00 at the end", "one, test: 48.00 at the end"),
-        *("other, training: 160.00 at the end", "other, test: 100.00 at the end"),
-    ]
     assert lines["one, test: 48.00 at the end"] == [(0, pytest.approx(100)), (1, pytest.approx(48))]
-    one, _, other, _ = axes.lines
-    assert one.get_color() != other.get_color()
+    assert lines["other, training: 160.00 at the end"] == [(0, pytest.approx(160))]
+    assert len({line.get_color() for line in axes.lines}) == 2
     low, high = axes.get_ylim()
     labels = {label.get_text() for tick, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)}
     assert {"50", "60", "100", "150"} <= labels
@@ -459,21 +430,26 @@ def test_the_submission(tmp_path):
     tracked = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=True).stdout
     # what git would pack, but for hidden files and our own results
     code = [name for name in tracked.splitlines() if not name.startswith((".", "jobs/sheet/real/"))]
-    own = ["1a/my_idea.py", "my_script.py", "4a/model.py", "jobs/more_trials.csv"]
-    unwanted = [".venv/x.py", "aclImdb/x.txt", "common/__pycache__/x.py", "1a/.ipynb_checkpoints/x.py"]
-    unwanted += ["1a/log.csv", "1a/my_reviews.txt", "1a/previous/x.md", "env/pyvenv.cfg", "env/lib/x.py", "1a/.x.py"]
-    unwanted += ["jobs/sheet/real/results.md", "1a/trials/mine/x.py", "jobs/results/results.md"]
+    own = ["1a/my_idea.py", "4a/model.py", "jobs/more_trials.csv"]
+    unwanted = ["aclImdb/x.txt", "common/__pycache__/x.py", "1a/.ipynb_checkpoints/x.py", "1a/log.csv", "1a/.x.py"]
+    unwanted += ["1a/previous/x.md", "1a/trials/mine/x.py", "env/pyvenv.cfg", "env/lib/x.py", "jobs/results/results.md"]
     for name in [*code, *own, *unwanted]:
         (collection / name).parent.mkdir(parents=True, exist_ok=True)
         if name in code:
             shutil.copy(REPO / name, collection / name)
         else:
             (collection / name).write_text("print('an idea')\n")
-    (collection / "jobs/results/results.pdf").write_bytes(b"%PDF of the sheet")
     os.utime(collection / "1a" / "my_idea.py", (0, 0))  # zip files know no time before 1980
-    script = collection / "jobs" / "sheet" / "make_submission.py"
-    arguments = ["van der Berg, Jan", "--output", tmp_path]
-    done = succeed(subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=60))
+
+    def pack(name):
+        command = [sys.executable, collection / "jobs/sheet/make_submission.py", name]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    refused(pack("a/b"), "'a/b' cannot be the name of a file")
+    refused(pack("doe"), "there is no ", "results.pdf; install matplotlib, and run jobs/sheet/results_sheet.py first")
+    assert not list(tmp_path.glob("*.zip"))
+    (collection / "jobs/results/results.pdf").write_bytes(b"%PDF of the sheet")
+    done = succeed(pack("van der Berg, Jan"))
     path = tmp_path / "van der Berg, Jan.zip"
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
@@ -482,17 +458,4 @@ def test_the_submission(tmp_path):
     assert names == {f"van der Berg, Jan/{name}" for name in [*code, *own, "results.pdf"]}
     lines = done.stdout.splitlines()
     assert len(lines) == len(names) + 1
-    assert lines[-1] == f"{path}: {len(names)} files, {path.stat().st_size:,} bytes"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([], ["NAME"]),
-        (["a/b"], ["'a/b' cannot be the name of a file"]),
-        (["doe", "--sheet", "missing.pdf"], ["missing.pdf", "results_sheet.py", "--sheet"]),
-    ],
-)
-def test_bad_usage(arguments, words, tmp_path):
-    refused(run_here("jobs/sheet/make_submission.py", *arguments, "--output", tmp_path), *words)
-    assert not list(tmp_path.iterdir())
+    assert lines[-1] == f"{path.name}: {len(names)} files, {path.stat().st_size:,} bytes"

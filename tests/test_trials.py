@@ -34,13 +34,18 @@ WRONG = [
     ("2b,x,–-epochs 3,,", "column 'options': unrecognized arguments: –-epochs 3"),
     ("3c,x,--whole --train-length 50,,", "column 'options': --train-length goes with crops"),
     ("1a,x,--epochs 2 --seeds 0,,", "column 'options': unrecognized arguments: --seeds 0"),
+    ("1a,x,--note 'a,,", "column 'options': No closing quotation"),
     ("3b,x,,--whole,", "column 'test options': part 3b has no test script"),
     ("2a,x,,--whole --lengths 50,", "column 'test options': argument --lengths: not allowed with argument --whole"),
+    ("4a,x,,,", "no part '4a': expected one of 1a 1b"),
+    ("1a,../x,,,", "'../x' is no name for a trial"),
+    ("1a,fine,,,", "part 1a has a trial fine already"),
+    ("1a,x,,,one, two", '6 columns where 5 are expected; a text with commas needs "quotes"'),
 ]
 
 
 @pytest.mark.parametrize(("line", "words"), WRONG)
-def test_what_a_script_does_not_know(line, words, read):
+def test_what_is_wrong_is_told_with_its_line(line, words, read):
     status, printed, error = read("1a,fine,--epochs 2,,", line)
     assert (status, printed) == (2, [])
     assert f"table.csv, line 3: {words}" in error
@@ -61,6 +66,17 @@ def test_several_seeds_of_a_trial(names, printed, read):
 
 def test_seeds_of_the_handouts_settings(read):
     assert read("2a,default,--seeds=2,,")[1] == ["2a\x1fdefault\x1f\x1f", "2a\x1fdefault-seed1\x1f--seed 1\x1f"]
+
+
+def test_what_a_spreadsheet_adds_and_quotes(read, tmp_path):
+    lines = ["", ",,,,", '1a,mine,"--note \'a, ""b"" 50%\'",,"one, two",,,\r', "  "]
+    assert read(*lines) == (0, ["1a\x1fmine\x1f--note 'a, \"b\" 50%'\x1f"], "")
+    table = tmp_path / "table.csv"
+    table.write_text(f"\ufeff{HEADER.strip()},,\r\n1a,default,,,\r\n")
+    assert [*trials.read_trials(table)] == [2]
+    table.write_text("part;trial\n")
+    with pytest.raises(ValueError, match=r"table\.csv, line 1: it is not part,trial,"):
+        trials.read_trials(table)
 
 
 def test_what_is_not_chosen_need_not_be_right(read):

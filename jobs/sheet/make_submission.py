@@ -32,23 +32,17 @@ def code_files():
 
 def main():
     parser = OptionParser(__doc__)
-    add = parser.add_argument
-    add("name", type=person_name, metavar="NAME", help="yours: the zip is NAME.zip, all in it lies in the folder NAME")
-    usual = REPOSITORY / "jobs" / "results" / "results.pdf"
-    add("--sheet", type=Path, default=usual, metavar="FILE", help="the PDF of the results")
-    add("--output", type=Path, default=Path(), metavar="DIR", help="where the zip goes")
-    options = parser.parse_args()
-    try:
-        sheet = options.sheet.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"cannot read {options.sheet}: {error.strerror}; run jobs/sheet/results_sheet.py first, or give --sheet"
-        ) from error
-    path = options.output / f"{options.name}.zip"
-    with new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
-        archive.writestr(f"{options.name}/results.pdf", sheet)
-        for name in code_files():
-            archive.write(REPOSITORY / name, f"{options.name}/{name}")
+    told = "yours: NAME.zip, in the current folder, holds everything in a folder NAME"
+    parser.add_argument("name", type=person_name, metavar="NAME", help=told)
+    name = parser.parse_args().name
+    sheet = REPOSITORY / "jobs" / "results" / "results.pdf"
+    if not sheet.is_file():
+        raise InputError(f"there is no {sheet}; install matplotlib, and run jobs/sheet/results_sheet.py first")
+    path = Path(f"{name}.zip")
+    with new_file(path) as whole, zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+        archive.write(sheet, f"{name}/results.pdf")
+        for file in code_files():
+            archive.write(REPOSITORY / file, f"{name}/{file}")
         packed = archive.infolist()
     for entry in packed:
         print(f"{entry.file_size:9,} {entry.filename}")

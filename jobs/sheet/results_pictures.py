@@ -57,9 +57,9 @@ def _pictures(runs):
 
 
 def _curves(run, split, panels, **style):
-    """Draws a run's figures on the reviews `split`, "train", "validation" or "test", by epoch; `panels` is a dict from
-    a figure, such as "accuracy", to the axes that it goes into."""
-    # a test every third epoch is to be seen as points; a curve without any is in the legend all the same
+    """Draws a run's figures by epoch on the reviews `split`: "train", "validation" or "test". `panels` is a dict from a
+    figure's name, such as "accuracy", to the axes that show it."""
+    # points show where there was a test; a curve without any is in the legend all the same
     style = {"marker": "."} | style
     if split == "test" and run.holds_out():  # the one test, at the end of the validation's curve
         style |= {"marker": "*", "markersize": 13, "markerfacecolor": "none", "linestyle": "", "zorder": 3}
@@ -70,10 +70,9 @@ def _curves(run, split, panels, **style):
 
 
 def _dress(panels):
-    """Labels, grid and whole epochs, even if there is but one, for the axes of `panels`, a dict as of `_curves`."""
-    labels = {"accuracy": "accuracy, %"}
+    """Gives the axes of `panels`, a dict as in `_curves`, a label, a grid, and whole numbers for the epochs."""
     for figure, axes in panels.items():
-        axes.set_ylabel(labels.get(figure, figure))
+        axes.set_ylabel("accuracy, %" if figure == "accuracy" else figure)
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
@@ -99,12 +98,12 @@ def _learning_curves(runs):
 
 
 def _style_of(number):
-    """How the curves of the trial of that number look where several are in a picture."""
+    """The color and marker of a trial, by its `number` in a picture of several."""
     return {"color": f"C{number % 10}", "marker": ".sv^D"[number // 10 % 5]}
 
 
 def _all_trials(runs):
-    """Accuracy and loss of all trials of a part by epoch: on the reviews where they are compared, and in training."""
+    """Accuracy and loss of all trials of a part by epoch: on test or validation reviews, and in training."""
     figure = Figure(figsize=(A4[1], 5), layout="constrained")
     accuracy, loss = figure.subplots(1, 2)
     panels = {"accuracy": accuracy, "loss": loss}
@@ -127,7 +126,7 @@ def _accuracy_by_length(runs):
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     crops = [tested.length for run in runs for tested in run.tested if tested.length != "whole"]
-    # whole reviews have no length in common: to the right of all crops
+    # whole reviews differ in length: they stand to the right of all crops
     whole = max(crops, default=0) * 1.15
     for number, run in enumerate(runs):
         style, label = _style_of(number), f"{run.part} {run.trial}"

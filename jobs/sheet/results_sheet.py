@@ -13,33 +13,27 @@ from typing import NamedTuple
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[:3])  # this folder, jobs/, and the folder of common/
 
-from trials import read_trials
+from trials import SCRIPTS, read_trials
 
 from common.distributed.ending import run_script
 from common.errors import InputError
 from common.files import REPOSITORY, make_directory, new_file, no_formula
 from common.training.options import OptionParser
 
-# part: its title, its train script, and the test accuracy in percent that the handout reports
+# part: its title, and the test accuracy in percent that the handout reports
 PARTS = {
-    "1a": ("bag of words", "BOW_sentiment_analysis.py", "86 to 88"),
-    "1b": ("bag of words, GloVe vectors", "BOW_sentiment_analysis.py", "81 to 87 (840B, 300 d)"),
-    "2a": ("LSTM", "RNN_sentiment_analysis.py", "87.25"),
-    "2b": ("LSTM, GloVe vectors", "RNN_sentiment_analysis.py", "91.19 at 500 (840B, 300 d)"),
-    "3a": ("language model (accuracy: of the next words)", "train_language_model.py", ""),
-    "3c": (
-        "LSTM, started from the language model",
-        "RNN_sentiment_analysis.py",
-        "93.01 at 500 (after 75 epochs of 3a)",
-    ),
+    "1a": ("bag of words", "86 to 88"),
+    "1b": ("bag of words, GloVe vectors", "81 to 87 (840B, 300 d)"),
+    "2a": ("LSTM", "87.25"),
+    "2b": ("LSTM, GloVe vectors", "91.19 at 500 (840B, 300 d)"),
+    "3a": ("language model (accuracy: of the next words)", ""),
+    "3c": ("LSTM, started from the language model", "93.01 at 500 (after 75 epochs of 3a)"),
 }
 
-# a line of a test script: [length] accuracy loss seconds [perplexity]; and how a damaged one begins, or one that says
-# that the script failed. All others are messages, which `2>&1` puts there
+# a line of a test script: [length] accuracy loss seconds [perplexity]; and how a damaged line begins, or one that tells
+# of a failure. Any other line is a message, kept by `2>&1`
 FIGURES = re.compile(r"(?:(whole|\d+) )?(\d+\.\d\d) (?:\d+\.\d{4}|nan|inf) \d+\.\d{4}(?: (\d+\.\d\d|nan|inf))?")
 BROKEN = re.compile(r"\d|whole|error: |interrupted|Traceback")
-# 3b's own messages; any other line can be a review
-MESSAGE = re.compile(r"running .*on (the CPU|CUDA).*|.* is not trained to its end: .*|warning: .*")
 
 INTRODUCTION = (
     "Accuracies in percent; epochs are numbered from 0, as the train scripts print them. Train, validation and test "
@@ -68,15 +62,13 @@ class Run:
 
     `epochs` holds a dict of figures for each epoch, accuracies in percent; `model_epoch` is the number, from 0, of the
     one whose weights the model has; `tested` holds a `Tested` for each line of the test script. `row` is the run's line
-    of the sheet, a dict from column to text, and `alike` what runs have in common that differ in their seed alone.
+    of the sheet, a dict from column to text; `alike` is equal for runs that differ in their seed alone.
     """
 
     def __init__(self, part, trial, folder, shows):
-        """Reads the folder; `shows` is what the table of trials says of the trial. ValueError, LookupError, TypeError
-        or AttributeError where a file is damaged."""
+        """Reads the folder; `shows` is what the table of trials says of the trial. A damaged file raises ValueError,
+        LookupError, TypeError or AttributeError."""
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        if record["part"] != part:
-            raise ValueError(f"it is of part {record['part']}")
         options = record["options"]
         self.part, self.trial, self.seed, self.finished = part, trial, options["seed"], record["finished"]
         self.epochs = [figures_of(epoch) for epoch in record["epochs"]]
@@ -100,9 +92,9 @@ class Run:
 
         kept, headline = self.epochs[self.model_epoch], self.headline()
         perplexity = headline.perplexity if headline else kept.get("test_perplexity")
-        tests = {}  # test accuracies by epoch; with reviews held out there is one, and none to choose
-        if not self.holds_out():
-            tests = {str(i): epoch["test_accuracy"] for i, epoch in enumerate(self.epochs) if "test_accuracy" in epoch}
+        # test accuracies by epoch; with reviews held out there is but one, and nothing to choose
+        tests = {str(i): epoch["test_accuracy"] for i, epoch in enumerate(self.epochs) if "test_accuracy" in epoch}
+        tests = {} if self.holds_out() else tests
         best_test = max(tests, key=tests.get, default="")
         has_handouts_settings = without_seed(options["settings"]) == ""
         if self.trial == "default" and not has_handouts_settings:
@@ -127,7 +119,7 @@ class Run:
             "test script": text(headline and headline.accuracy),
             "at length": str(headline.length or "") if headline else "",
             "perplexity": text(perplexity) if self.part == "3a" else "",
-            "handout": PARTS[self.part][2] if has_handouts_settings and self.trial != "sample" else "",
+            "handout": PARTS[self.part][1] if has_handouts_settings and self.trial != "sample" else "",
             "mean of the seeds": "",
             "standard deviation": "",
             "weights": str(record["no_of_weights"]),
@@ -173,9 +165,9 @@ class Section(NamedTuple):
 
 
 def folders_of(top, part, shows, sample):
-    """The folders of a part's runs below `top`, of the made-up sample or all others: pairs of trial and folder, in the
-    order of the table of trials, whose pairs of part and trial are the keys of `shows`, then by name."""
-    # "previous": what a training moved out of the way
+    """Pairs of trial and folder of a part's runs below `top`: that of the made-up sample, or all others. First come the
+    trials of the table, whose parts and trials are the keys of `shows`, then the others by name."""
+    # "previous" holds the files of a run that was trained anew
     paths = (path for path in sorted((top / part / "trials").glob("[!.]*/")) if path.name != "previous")
     folders = {"default": top / part} | {path.name: path for path in paths}
     known = [trial for of_part, trial in shows if of_part == part and trial in folders]
@@ -212,7 +204,7 @@ def without_seed(settings):
 
 def command_of(part, trial, options):
     """The command line of a training, for the top directory."""
-    words = ["python", f"{part}/{PARTS[part][1]}"]
+    words = ["python", f"{part}/{SCRIPTS[part][0]}"]
     if trial != "default":
         words += ["--trial", trial]
     usual = {"data": "preprocessed_data", "language_model": "3a/language.model"}
@@ -223,7 +215,7 @@ def command_of(part, trial, options):
 
 
 def vectors_text(vectors):
-    """What run.json says of the GloVe vectors, if there are any."""
+    """The GloVe vectors of a run.json in words; nothing if there are none."""
     if not vectors:
         return ""
     name = f"{vectors['file']}: " if "file" in vectors else ""  # the handout's own script does not keep it
@@ -231,8 +223,7 @@ def vectors_text(vectors):
 
 
 def gather(top, shows, sample):
-    """All runs below `top`, of the made-up sample or all others: a list of `Run`, and a line of text on each that is
-    damaged."""
+    """A list of `Run` of all runs below `top`, as `folders_of` finds them, and a line of text on each damaged one."""
     runs, damaged = [], []
     for part in PARTS:
         for trial, folder in folders_of(top, part, shows, sample):
@@ -250,17 +241,15 @@ def review_sections(top, shows, sample):
     for trial, folder in folders_of(top, "3b", shows, sample):
         if (folder / "reviews.txt").exists():
             text = (folder / "reviews.txt").read_text(encoding="utf-8", errors="replace")
-            lines = [line for line in text.splitlines() if line and not MESSAGE.fullmatch(line)]
-            if lines:
-                yield Section(f"3b: generated reviews, {trial}", paragraphs=lines)
+            yield Section(f"3b: generated reviews, {trial}", paragraphs=list(filter(None, text.splitlines())))
 
 
 # ---- comparing
 
 
 def compare(runs):
-    """Sentences on how the runs of a part that are finished compare. Their rows get the mean and the standard deviation
-    of the seeds, and those whose settings are best, if that can be said, get "best"."""
+    """Sentences that compare the finished runs of a part. Their rows get the mean and the standard deviation of the
+    seeds; if one group of settings is clearly the best, its rows get "best"."""
     finished = [run for run in runs if run.finished]
     on = "validation" if all(run.holds_out() for run in finished) else "test"
     alike = {}

@@ -35,19 +35,13 @@ def answer():
         sys.exit("Unable to contact the server: Connection refused")
 
 
-def add(new_id, array, depends_on, job):
-    """Stores the job, or one for each index of the array "1-3", and prints the id, `new_id` of number and index."""
+def add(job, ending, depends_on):
+    """Stores the job and prints its id, a number and the `ending`."""
     jobs = load()
-    count = int(re.fullmatch(r"1-(\d+)", array)[1]) if array else 0
-    number = len({other["submitted_as"] for other in jobs}) + 1
-    whole = new_id(number, "" if count else None)
-    for index in range(1, count + 1) if count else [None]:
-        # Slurm gives an array's tasks numbers of their own when they start, but the last one the array's
-        own = whole if index in (None, count) else f"{number}00{index}"
-        names = {"id": new_id(number, index), "submitted_as": whole, "number": own, "index": index}
-        jobs.append({**job, **names, "workdir": os.getcwd(), "depends_on": dependency_of(depends_on), "status": None})
+    job_id = f"{len(jobs) + 1}{ending}"
+    jobs.append({**job, "id": job_id, "workdir": os.getcwd(), "depends_on": dependency_of(depends_on), "status": None})
     store(jobs)
-    print(whole)
+    print(job_id)
 
 
 def dependency_of(text):
@@ -56,13 +50,13 @@ def dependency_of(text):
         return None
     kind, *ids = text.split(":")
     assert kind in ("afterok", "afterany")
-    assert {*ids} <= {job["submitted_as"] for job in load()}, ids
+    assert {*ids} <= {job["id"] for job in load()}, ids
     return [kind, *ids]
 
 
 def of_id(jobs, job_id):
-    """The jobs that an id means: that of an array all its tasks."""
-    return [job for job in jobs if job_id in (None, job["id"], job["submitted_as"])]
+    """The job of an id, or all, in a list."""
+    return [job for job in jobs if job_id in (None, job["id"])]
 
 
 # ------------------------------------------------------------------------------------------ Torque and PBS Pro
@@ -78,7 +72,6 @@ def job_parser():
     parser.add_argument("-W", dest="attributes", action="append", default=[])
     parser.add_argument("-v", dest="variables", default="")  # of several the last one holds
     parser.add_argument("-C", dest="prefix", default="#PBS")
-    parser.add_argument("-t" if KIND == "torque" else "-J", dest="array")
     if KIND == "pbspro":
         parser.add_argument("-k", choices=["doe"])
     return parser
@@ -119,11 +112,7 @@ def qsub(arguments):
         "variables": {key: value if sign else os.environ[key] for key, sign, value in variables},
         "umask": attributes.get("umask", "077"),
     }
-
-    def new_id(number, index):
-        return f"{number}.bw" if index is None else f"{number}[{index}].bw"
-
-    add(new_id, options.array, attributes.get("depend"), job)
+    add(job, ".bw", attributes.get("depend"))
 
 
 def qalter(arguments):
@@ -131,10 +120,8 @@ def qalter(arguments):
     (option, depend, job_id) = arguments
     assert (option, depend[:7]) == ("-W", "depend=")
     jobs = load()
-    waiting = [job for job in jobs if job["submitted_as"] == job_id]
-    assert waiting
-    for job in waiting:
-        job["depends_on"] = dependency_of(depend[7:])
+    (job,) = of_id(jobs, job_id)
+    job["depends_on"] = dependency_of(depend[7:])
     store(jobs)
 
 
@@ -150,8 +137,7 @@ def qstat(arguments):
         if not jobs and job_id:
             sys.exit(f"qstat: {job_id} Job has finished")
     for job in jobs:
-        name = job["submitted_as"] if job["depends_on"] else job["id"]  # an array that waits is one job
-        print(f"Job Id: {name}\n    job_state = {'R' if job['status'] is None else 'C'}")
+        print(f"Job Id: {job['id']}\n    job_state = {'R' if job['status'] is None else 'C'}")
         # what waits for this job is not told: OpenPBS tells those that waited when it was asked first
         if job["depends_on"]:
             kind, *ids = job["depends_on"]
@@ -176,7 +162,7 @@ def sbatch(arguments):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--open-mode", choices=["append"], required=True)
     parser.add_argument("--kill-on-invalid-dep", choices=["yes"], required=True)
-    for name in ("dependency", "array", "partition", "account", "qos"):
+    for name in ("dependency", "partition", "account", "qos"):
         parser.add_argument(f"--{name}")
     parser.add_argument("script", type=Path)
     options = parser.parse_args(arguments)
@@ -192,25 +178,24 @@ def sbatch(arguments):
         "variables": dict(os.environ),
         "restarts": 0,
     }
-    add(lambda number, index: f"{number}_{index}" if index else str(number), options.array, options.dependency, job)
+    add(job, "", options.dependency)
 
 
 def squeue(arguments):
     answer()
     (no_header, option, job_id, format_option, output) = arguments
     assert (no_header, option) == ("-h", "-j")
-    jobs = of_id(load(), job_id) or sys.exit("slurm_load_jobs error: Invalid job id specified")
+    (job,) = of_id(load(), job_id) or sys.exit("slurm_load_jobs error: Invalid job id specified")
     preempted = SPOOL / "preempted"
-    for job in jobs:
-        if job["status"] is None:
-            is_preempted = preempted.exists() and preempted.read_text() == job["id"]
-            told = {
-                # Slurm leaves out hours that are none
-                ("-o", "%L"): job["resources"]["walltime"].removeprefix("00:"),
-                ("-o", "job_state = %i"): f"job_state = {job['id']}",
-                ("-O", "PreemptTime"): "2026-11-26T14:03:20 " if is_preempted else "N/A                 ",
-            }
-            print(told[format_option, output])
+    if job["status"] is None:
+        is_preempted = preempted.exists() and preempted.read_text() == job["id"]
+        told = {
+            # Slurm leaves out hours that are none
+            ("-o", "%L"): job["resources"]["walltime"].removeprefix("00:"),
+            ("-o", "job_state = %i"): f"job_state = {job['id']}",
+            ("-O", "PreemptTime"): "2026-11-26T14:03:20 " if is_preempted else "N/A                 ",
+        }
+        print(told[format_option, output])
 
 
 def sinfo(arguments):
@@ -227,8 +212,8 @@ def scontrol(arguments):
     (command, job_id) = arguments
     assert command == "requeue"
     jobs = load()
-    for job in of_id(jobs, job_id):
-        job["requeued"], job["status"] = True, None
+    (job,) = of_id(jobs, job_id)
+    job["requeued"], job["status"] = True, None
     store(jobs)
 
 
@@ -261,7 +246,7 @@ def is_ready(job, jobs):
     if job["status"] is not None or job["depends_on"] is None:
         return job["status"] is None
     kind, *ids = job["depends_on"]
-    before = [other["status"] for other in jobs if other["submitted_as"] in ids]
+    before = [other["status"] for other in jobs if other["id"] in ids]
     if None in before:
         return False
     if kind == "afterok" and any(before):
@@ -271,26 +256,20 @@ def is_ready(job, jobs):
 
 def told(job, spool):
     """What the batch system sets in the job's environment."""
-    if "restarts" in job:
-        variables = {
-            "SLURM_JOB_ID": job["number"],
-            **({"SLURM_ARRAY_JOB_ID": job["submitted_as"]} if job["index"] else {}),
-            "SLURM_CPUS_ON_NODE": job["resources"]["cpus"],
-            "SLURM_SUBMIT_DIR": job["workdir"],
-            "SLURM_JOB_NUM_NODES": job["resources"]["nodes"],
-            **({"SLURM_RESTART_COUNT": str(job["restarts"])} if job["restarts"] else {}),
-        }
-        index_name = "SLURM_ARRAY_TASK_ID"
-    else:
-        variables = {
+    if "restarts" not in job:
+        return {
             "PBS_JOBID": job["id"],
-            "PBS_JOBCOOKIE": f"{spool} {job['id']}",
             "PBS_O_WORKDIR": job["workdir"],
             "PBS_O_QUEUE": job["queue"] or "batch",
             "PBS_NODEFILE": str(spool / "nodes"),
         }
-        index_name = "PBS_ARRAYID" if "nodes" in job["resources"] else "PBS_ARRAY_INDEX"
-    return {**variables, **({index_name: str(job["index"])} if job["index"] else {})}
+    return {
+        "SLURM_JOB_ID": job["id"],
+        "SLURM_CPUS_ON_NODE": job["resources"]["cpus"],
+        "SLURM_SUBMIT_DIR": job["workdir"],
+        "SLURM_JOB_NUM_NODES": job["resources"]["nodes"],
+        **({"SLURM_RESTART_COUNT": str(job["restarts"])} if job["restarts"] else {}),
+    }
 
 
 def run_jobs(spool, environment):
