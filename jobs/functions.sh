@@ -136,9 +136,12 @@ run_trial() {
 # jobs/PART-TRIAL.out and .err. Adds the names of those that failed to `failed`, of those that have to go on later to `cut`
 failed='' cut='' mps=''
 side_by_side() {
-    local part=${1%%$'\x1f'*} count cores name unit units=() status
+    local part=${1%%$'\x1f'*} count cores memory name unit units=() status
     count=$(wc -l <<<"$1") cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
     count=$((count < SIDE_BY_SIDE ? count : SIDE_BY_SIDE))
+    memory=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | tail -n 1) || memory='' # MB
+    [[ -z $memory || $part != 3[ac] || $((5000 * count)) -le $memory ]] || echo "warning: $count trainings of $part with the \
+handout's settings take $((5 * count)) GB, and the GPU has $memory MB: run fewer side by side" >&2
     trap end_side_by_side EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP

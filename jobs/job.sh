@@ -75,6 +75,14 @@ set_deadline() {
 
 # end_job STATUS: with status 75 the work is not done, and goes on in a further job
 end_job() {
+    local own process
+    if [ -n "${PBS_JOBCOOKIE:-}" ]; then
+        # PBS does not end the processes of a killed torchrun, which are in sessions of their own
+        own=$(ps -o sid= -p $$)
+        grep -lszxF "PBS_JOBCOOKIE=$PBS_JOBCOOKIE" /proc/[0-9]*/environ | cut -d / -f 3 | while read -r process; do
+            [ "$(ps -o sid= -p "$process")" = "$own" ] || kill "$process" 2>/dev/null
+        done || true
+    fi
     if [ "$1" -eq 75 ] && [ "${SLURM_RESTART_COUNT:-0}" -ge "$MORE_JOBS" ]; then
         echo "error: the training is not done, and MORE_JOBS is used up; submitted once more it goes on" >&2
         exit 1

@@ -258,6 +258,14 @@ def test_several_gpus_of_one_node(any_cluster):
     assert all(call.endswith(" torchrun --standalone --nproc_per_node=4") for call in calls)
 
 
+def test_a_job_of_pbs_leaves_no_process_behind(cluster):
+    succeed(cluster.call("qsub", "jobs/2a.pbs"))
+    jobs, _ = cluster.run(LEAVE=STEPS_2A[0], FAIL=STEPS_2A[0])
+    assert jobs["imdb-2a"]["status"] == 1
+    process = Path("/proc", (cluster.tree / "left").read_text(), "status")
+    assert not process.exists() or "State:\tZ" in process.read_text()
+
+
 def test_a_real_training_on_two_nodes(cluster, sample_data):
     for name in ("1a", "common"):
         shutil.copytree(REPO / name, cluster.tree / name, ignore=shutil.ignore_patterns("*.model", "*.state", "trials"))

@@ -247,8 +247,8 @@ def side_by_side(tree):
     (tree / "jobs" / "trials.csv").write_text(HEADER + lines)
     started = []
 
-    def start(**environment):
-        command = ["bash", tree / "jobs/run_all.sh", "--imdb", ".", "--trials", "all", "--side-by-side", "2"]
+    def start(count="2", **environment):
+        command = ["bash", tree / "jobs/run_all.sh", "--imdb", ".", "--trials", "all", "--side-by-side", count]
         environment = {**os.environ, "PATH": f"{tree / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(tree), **environment}
         pipe = subprocess.PIPE
         started.append(
@@ -357,6 +357,18 @@ def test_mps_that_does_not_start(side_by_side, tree):
     assert (tree / "mps").read_text() == "-d\n"
     assert {mps for *_, mps in alongside(tree).values()} == {"-"}
     assert not list(tree.glob("mps.*"))
+
+
+@pytest.mark.parametrize(("memory", "is_warned"), [("14999", True), ("15360\n15360", False)])
+def test_language_models_that_do_not_fit(memory, is_warned, side_by_side, tree):
+    smi = tree / "bin" / "nvidia-smi"
+    smi.write_text(f"#!/bin/bash\necho '{memory}'\n")
+    smi.chmod(0o755)
+    (tree / "jobs" / "trials.csv").write_text(HEADER + "".join(f"3a,{trial},,,\n" for trial in FIVE[:4]))
+    process = side_by_side("3")
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert ("warning: 3 trainings of 3a with the handout's settings take 15 GB" in stderr) == is_warned
 
 
 # ---------------------------------------------------------------------------------------------- environment

@@ -259,6 +259,7 @@ def told(job, spool):
     if "restarts" not in job:
         return {
             "PBS_JOBID": job["id"],
+            "PBS_JOBCOOKIE": f"{spool} {job['id']}",
             "PBS_O_WORKDIR": job["workdir"],
             "PBS_O_QUEUE": job["queue"] or "batch",
             "PBS_NODEFILE": str(spool / "nodes"),
