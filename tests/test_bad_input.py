@@ -139,7 +139,6 @@ def test_lengths_of_a_language_model(refused_test):
         ("2a", "", "holds no words"),
         ("2a", "这部电影很好看 真的", "no word that the model knows"),
         ("3a", "qwxz", "no word that the model knows"),
-        ("1a", "-10/10", '--review="-10/10"'),
     ],
 )
 def test_a_review_without_a_verdict(part, review, words, refused_test):
