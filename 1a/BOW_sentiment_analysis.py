@@ -62,9 +62,8 @@ def main():
         for _ in training.epochs():
             model.train()
             tally = training.tally()
-            sizes = training.reduce_each_batch(
-                torch.sum, train_bags.lengths()
-            )  # all at once: no batch waits for the device
+            # all at once: no batch waits for the device
+            sizes = training.reduce_each_batch(torch.sum, train_bags.lengths())
             for rows, size in zip(training.batches(), sizes, strict=True):
                 x = train_bags.take(rows, size)
                 t = train.labels[rows]
