@@ -57,22 +57,6 @@ def make_scheduler(options, optimizer, no_of_reviews):
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.1 if step >= first_low else 1.0)
 
 
-def _check_batch_size(batch_size, no_of_reviews):
-    if batch_size > no_of_reviews:
-        raise InputError(f"--batch-size {batch_size} is larger than the {no_of_reviews} training reviews")
-    last = no_of_reviews % batch_size or batch_size
-    if last == 1:
-        raise InputError(
-            f"--batch-size {batch_size} leaves a last batch of one of the {no_of_reviews} training reviews, "
-            "which batch norm cannot normalise; choose another"
-        )
-    if last < processes.count():
-        raise InputError(
-            f"--batch-size {batch_size} gives a batch of {last} reviews to {processes.count()} processes, and each "
-            "needs one at least; choose a larger one, or fewer processes"
-        )
-
-
 class Training:
     """One training run: everything but the step, in a `with` block, in which no other run gets its output folder.
 
@@ -100,7 +84,12 @@ class Training:
         by_length=False,
         vectors=None,
     ):
-        _check_batch_size(options.batch_size, len(reviews))
+        last_batch = len(reviews) % options.batch_size or options.batch_size
+        if last_batch < max(2, processes.count()):
+            raise InputError(
+                f"--batch-size {options.batch_size} leaves a last batch of {last_batch} of the {len(reviews)} training "
+                "reviews: batch norm needs two, and each process one; choose another"
+            )
         self.options = options
         self.model_path = options.output / model_name
         self.model = model
@@ -116,6 +105,7 @@ class Training:
         data = {"vocabulary": vocabulary.description(), "sha256_of_reviews": reviews.sha256()}
         path = self.model_path.with_suffix(".state")
         self.state = RunState(path, options, model, optimizer, scheduler, data, no_of_batches, device)
+        self.history = self.state.history  # one dict of figures an epoch
         self.generator = self.state.generator  # what shuffles and crops draw from
         self.signals = Signals(self.state)
         self._was_finished = False
@@ -131,8 +121,16 @@ class Training:
             if self.options.resume:
                 self.state.resume()
                 self._was_finished = says_finished(self.options.output) and self._is_finished()
-                self._say_where_it_goes_on()
-            elif self._is_slower_than_need_be():
+                if self.history:
+                    going_on = f"going on {self.state}"
+                    finished = f"finished already: epoch {len(self.history) - 1} was the last"
+                    print(finished if self._was_finished else going_on, file=sys.stderr)
+            elif (
+                "train_length" in self.options
+                and self.options.precision is None
+                and self.device.type == "cpu"
+                and cpu_is_fast_in_bf16()
+            ):
                 print("with --precision bf16 this CPU needs half to two thirds of the time", file=sys.stderr)
             if processes.rank() == 0 and not self.history:
                 make_room(self.options, self.model_path, self.state.path)
@@ -143,11 +141,6 @@ class Training:
 
     def __exit__(self, *error):
         return self._leave(*error)
-
-    @property
-    def history(self):
-        """One dict of figures an epoch."""
-        return self.state.history
 
     def epochs(self):
         """The epochs still to do, counted from 0.
@@ -326,10 +319,6 @@ class Training:
     def _final_test_is_missing(self):
         return self.options.validation is not None and "test_loss" not in self.history[self._epoch_of_the_model()]
 
-    def _is_slower_than_need_be(self):
-        is_long = "train_length" in self.options
-        return is_long and self.device.type == "cpu" and self.options.precision is None and cpu_is_fast_in_bf16()
-
     def _is_finished(self):
         if self.state.rows is not None:
             return False
@@ -357,11 +346,3 @@ class Training:
                     f"({run[0]}, not {runs[0][0]}) than process 0; start all with the same command, on nodes that see "
                     "the same files and have their GPUs (see nvidia-smi)"
                 )
-
-    def _say_where_it_goes_on(self):
-        if self.history and not self._is_finished():
-            print(f"going on {self.state}", file=sys.stderr)
-        elif self.history and self._final_test_is_missing():
-            print("going on with the final test", file=sys.stderr)
-        elif self.history:
-            print(f"finished already: epoch {len(self.history) - 1} was the last", file=sys.stderr)

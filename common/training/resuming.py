@@ -139,7 +139,7 @@ class RunState:
         self.best_weights = state["best_weights"] if self.options.early_stopping else None
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
-        self.history = state["history"]
+        self.history += state["history"]
         self._set_generators(state["generator"], state["rng"], state["cuda_rng"])
         if state["position"] is not None:
             self.rows = state["position"]["rows"].to(self.device)
