@@ -84,9 +84,7 @@ def main():
                         model(train_bags.take(rows), train.labels[rows])
                 training.report_test(evaluate(tested, tested_bags))
             training.end_epoch()
-        if training.final_test_is_due():
-            training.report_final_test(evaluate(test, bags_of(test)))
-        training.finish(hyperparameters)
+        training.finish(hyperparameters, lambda: evaluate(test, bags_of(test)))
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ class Training:
                     yield own_rows
                 state.batches_done += 1
                 self.signals.has_got_on = True
-                bar.count(len(rows))
+                bar.update(len(rows) * (tokens or 1))
         self.signals.end_if_asked()
 
     def reduce_each_batch(self, reduce, numbers):
@@ -258,37 +258,33 @@ class Training:
         self.state.save(position=None)
         self._write_results(finished=False)
 
-    def final_test_is_due(self):
-        """Whether, with `--validation`, the test reviews are still to be looked at, once, when all epochs are done."""
-        is_due = self._final_test_is_missing()
-        if is_due:
-            self.signals.begin_test()
-        return is_due
-
-    def report_final_test(self, figures, perplexity=False):
-        """Records the figures of the final test with those of the epoch whose weights the model has; prints them."""
-        self.signals.end_test()
-        self._record("test", figures, self.history[self._epoch_of_the_model()])
-        print("  ", figures_line(figures, perplexity), flush=True)
-        self.state.save(position=None)
-
     def save_model(self, hyperparameters, finished=False):
         """Saves the model as it is now, with its constructor's arguments, and whether its run is `finished`."""
         part, epochs_done = self.options.part, len(self.history)
         save_model(self.model_path, part, self.model, hyperparameters, self.vocabulary, epochs_done, finished)
 
-    def finish(self, hyperparameters):
+    def finish(self, hyperparameters, evaluate, perplexity=False):
         """Saves the trained model, then the final results, which say that the run is finished.
 
-        Of one that was finished before, only what is missing, and a new `--note`.
+        With `--validation`, `evaluate()` first gives the figures of the test reviews, which no epoch has looked at;
+        they are printed and recorded with those of the epoch whose weights the model has. In the folder of a run that
+        was finished before, nothing changes but a new `--note`.
         """
-        if not (self._was_finished and self.model_path.exists()):
-            self.save_model(hyperparameters, finished=True)
-            print(f"saved {self.model_path}", file=sys.stderr)
-        if not self._was_finished:
-            self._write_results(finished=True)
-        elif self.options.note and processes.rank() == 0:
-            write_note(self.options)
+        if self._was_finished:
+            if self.options.note and processes.rank() == 0:
+                write_note(self.options)
+            return
+        epoch = self.history[self._epoch_of_the_model()]
+        if self.options.validation is not None and "test_loss" not in epoch:
+            self.signals.begin_test()
+            figures = evaluate()
+            self.signals.end_test()
+            self._record("test", figures, epoch)
+            print("  ", figures_line(figures, perplexity), flush=True)
+            self.state.save(position=None)
+        self.save_model(hyperparameters, finished=True)
+        print(f"saved {self.model_path}", file=sys.stderr)
+        self._write_results(finished=True)
 
     def _record(self, name, figures, epoch=None):
         accuracy, loss, seconds = figures
@@ -316,9 +312,6 @@ class Training:
         accuracies = self._accuracies()
         return len(self.history) - 1 if self.state.best_weights is None else max(accuracies, key=accuracies.get)
 
-    def _final_test_is_missing(self):
-        return self.options.validation is not None and "test_loss" not in self.history[self._epoch_of_the_model()]
-
     def _is_finished(self):
         if self.state.rows is not None:
             return False
@@ -327,13 +320,10 @@ class Training:
         return stops_early or len(self.history) >= self.options.epochs
 
     def _write_results(self, finished):
-        if processes.rank() > 0:
-            return
-        trained = [epoch for epoch in self.history if "train_loss" in epoch]
-        model_epoch = self._epoch_of_the_model()
-        write_results(
-            self.options, self.state.data, self.device, self.model, model_epoch, self.vectors, trained, finished
-        )
+        if processes.rank() == 0:
+            about = self.options, self.state.data, self.device, self.model
+            trained = [epoch for epoch in self.history if "train_loss" in epoch]
+            write_results(*about, self._epoch_of_the_model(), self.vectors, trained, finished)
 
     def _check_processes_are_alike(self):
         """InputError where a process has another device, other options or data, or another state than the first."""
