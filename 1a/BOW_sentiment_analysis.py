@@ -62,9 +62,8 @@ def main():
         for _ in training.epochs():
             model.train()
             tally = training.tally()
-            sizes = training.reduce_each_batch(
-                torch.sum, train_bags.lengths()
-            )  # all at once: no batch waits for the device
+            # all at once: no batch waits for the device
+            sizes = training.reduce_each_batch(torch.sum, train_bags.lengths())
             for rows, size in zip(training.batches(), sizes, strict=True):
                 x = train_bags.take(rows, size)
                 t = train.labels[rows]
@@ -85,9 +84,7 @@ def main():
                         model(train_bags.take(rows), train.labels[rows])
                 training.report_test(evaluate(tested, tested_bags))
             training.end_epoch()
-        if training.final_test_is_due():
-            training.report_final_test(evaluate(test, bags_of(test)))
-        training.finish(hyperparameters)
+        training.finish(hyperparameters, lambda: evaluate(test, bags_of(test)))
 
 
 if __name__ == "__main__":

@@ -17,14 +17,14 @@ from common.distributed.ending import run_script
 from common.training.checkpoints import load_model
 from common.training.evaluation import evaluate_batches
 from common.training.metrics import figures_line
-from common.training.options import add_sentiment_options, evaluation_options, parse_evaluation_options
+from common.training.options import add_input_options, evaluation_options, parse_evaluation_options
 from common.training.prediction import answer, probability_positive
 
 
 def parse_options(arguments=None):
     """The options of the command line, or of a list of `arguments`."""
     parser = evaluation_options(__doc__, model=Path(__file__).resolve().parent / "BOW.model")
-    add_sentiment_options(parser)
+    add_input_options(parser, recurrent=False)
     return parse_evaluation_options(parser, arguments)
 
 

@@ -85,9 +85,7 @@ def main():
                         model(x_train[rows], train.labels[rows])
                 training.report_test(evaluate(tested, x_tested))
             training.end_epoch()
-        if training.final_test_is_due():
-            training.report_final_test(evaluate(test, mean_embeddings(test, embeddings)))
-        training.finish(hyperparameters)
+        training.finish(hyperparameters, lambda: evaluate(test, mean_embeddings(test, embeddings)))
 
 
 if __name__ == "__main__":

@@ -78,9 +78,7 @@ def main():
             if training.test_is_due():
                 training.report_test(evaluate(validation or test))
             training.end_epoch()
-        if training.final_test_is_due():
-            training.report_final_test(evaluate(test))
-        training.finish(hyperparameters)
+        training.finish(hyperparameters, lambda: evaluate(test))
 
 
 if __name__ == "__main__":

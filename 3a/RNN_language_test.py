@@ -17,20 +17,14 @@ from common.errors import InputError
 from common.training.checkpoints import load_model
 from common.training.evaluation import evaluate_language_batches, evaluate_language_lengths
 from common.training.metrics import figures_line
-from common.training.options import (
-    add_lengths_option,
-    add_review_option,
-    evaluation_options,
-    parse_evaluation_options,
-)
+from common.training.options import add_input_options, evaluation_options, parse_evaluation_options
 from common.training.prediction import own_review
 
 
 def parse_options(arguments=None):
     """The options of the command line, or of a list of `arguments`."""
     parser = evaluation_options(__doc__, model=Path(__file__).resolve().parent / "language.model")
-    add_lengths_option(parser)
-    add_review_option(parser)
+    add_input_options(parser, sentiment=False)
     options = parse_evaluation_options(parser, arguments)
     if min(options.lengths) < 2:
         raise InputError("--lengths: a language model needs crops of 2 tokens or more")

@@ -95,9 +95,7 @@ def main():
                 training.report_test(evaluate(validation or test), perplexity=True)
             training.end_epoch()
             training.save_model(hyperparameters)  # 3b and 3c can start from it while 3a trains
-        if training.final_test_is_due():
-            training.report_final_test(evaluate(test), perplexity=True)
-        training.finish(hyperparameters)
+        training.finish(hyperparameters, lambda: evaluate(test), perplexity=True)
 
 
 if __name__ == "__main__":

@@ -51,11 +51,7 @@ def start_from(language_model, path, model, hyperparameters, vocabulary):
         raise InputError(f"{path} was trained with other words than those of this run's vocabulary")
     weights = {name: weight for name, weight in language_model["state_dict"].items() if "decoder" not in name}
     output_weights = {name: weight for name, weight in model.state_dict().items() if "fc_output" in name}
-    try:
-        model.load_state_dict(weights | output_weights)
-    except RuntimeError as error:
-        advice = "run 3a/train_language_model.py again"
-        raise InputError(f"the weights in {path} do not fit the model of part 3c; {advice}") from error
+    model.load_state_dict(weights | output_weights)
 
 
 def groups_by_layer(model, lr):
@@ -148,9 +144,8 @@ def main():
             crop_lengths = itertools.repeat(options.train_length)
             if options.whole:
                 model.freeze_batch_norm()  # the last timesteps of a batch have too few reviews to take figures of
-                longest = training.reduce_each_batch(
-                    torch.max, train.lengths
-                )  # all at once: no batch waits for the device
+                # all at once: no batch waits for the device
+                longest = training.reduce_each_batch(torch.max, train.lengths)
                 crop_lengths = [min(length, LONGEST_REVIEW) for length in longest]
             tally = training.tally()
             for rows, crop_length in zip(training.batches(), crop_lengths, strict=False):
@@ -171,9 +166,7 @@ def main():
             if training.test_is_due():
                 training.report_test(evaluate(validation or test))
             training.end_epoch()
-        if training.final_test_is_due():
-            training.report_final_test(evaluate(test))
-        training.finish(hyperparameters)
+        training.finish(hyperparameters, lambda: evaluate(test))
 
 
 if __name__ == "__main__":

@@ -17,14 +17,14 @@ from common.models.average import AverageOfModels
 from common.training.checkpoints import load_model
 from common.training.evaluation import evaluate_lengths
 from common.training.metrics import figures_line
-from common.training.options import add_sentiment_options, evaluation_options, parse_evaluation_options
+from common.training.options import add_input_options, evaluation_options, parse_evaluation_options
 from common.training.prediction import answer, probabilities_of_whole
 
 
 def parse_options(arguments=None):
     """The options of the command line, or of a list of `arguments`."""
     parser = evaluation_options(__doc__, model=Path(__file__).resolve().parent / "rnn.model", several_models=True)
-    add_sentiment_options(parser, recurrent=True)
+    add_input_options(parser)
     return parse_evaluation_options(parser, arguments)
 
 

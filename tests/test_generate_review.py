@@ -201,11 +201,3 @@ def test_verdicts_of_no_sentiment_model(generate, model_of, tmp_path):
     missing = tmp_path / "rnn.model"
     refused(generate("--score", missing), missing, "No such file or directory; run 3c/RNN_sentiment_analysis.py first")
     refused(generate("--score", model_of("2a")), model_of("2a"), "belongs to part 2a, not to part 3c")
-
-
-def test_verdicts_of_a_model_of_other_words(generate, sample_data, tmp_path):
-    file, _ = sentiment_file(tmp_path / "rnn.model", sample_data)
-    content = torch.load(file, weights_only=True)
-    content["vocabulary"]["sha256_of_words"] = "0" * 64
-    torch.save(content, file)
-    refused(generate("--score", file), "trained with other words")

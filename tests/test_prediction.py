@@ -14,9 +14,8 @@ import torch.nn as nn
 from conftest import ENVIRONMENT, PARTS, REPO, refused, run_here, succeed
 from twins import load_file
 
-from common.data.batches import bags_of
 from common.data.reviews import Reviews, Vocabulary
-from common.training.prediction import influential_words, probabilities_of_whole, probability_positive, verdict
+from common.training.prediction import influential_words, probabilities_of_whole, verdict
 
 VOCAB_SIZE = 600
 HIDDEN_UNITS = 8
@@ -31,8 +30,7 @@ NEGATIVE = "I hated it. Terrible music, a wooden cast and a boring, dull, awful 
 def model_of_part(part):
     """A small model with random weights, left in training mode."""
     torch.manual_seed(0)
-    name = "BOW_model" if part == "1a" else "RNN_model"
-    model = getattr(load_file(f"{part}/{name}.py"), name)(VOCAB_SIZE + 1, HIDDEN_UNITS)
+    model = load_file(f"{part}/RNN_model.py").RNN_model(VOCAB_SIZE + 1, HIDDEN_UNITS)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)  # large enough for a word to matter
     return model
@@ -52,27 +50,6 @@ def score_by_hand(model, x):
 
 
 # ----------------------------------------------------------------------------------- probability and verdict
-
-
-@pytest.mark.parametrize("part", ["1a", "2a", "3c"])
-def test_probabilities_of_a_batch_are_those_of_its_reviews(part):
-    model = model_of_part(part)
-    arrays = [np.array(ids) for ids in ([1, 2, 3, 4], [5, 5, 0, 6], [9, 8, 7, 1])]
-    if part == "1a":
-        x = bags_of(Reviews.of(arrays, [-1] * 3))
-        reviews = [bags_of(Reviews.of([array], [-1])) for array in arrays]
-    else:
-        x = torch.from_numpy(np.stack(arrays))
-        reviews = x.split(1)
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-
-    probabilities = probability_positive(model, x)
-
-    assert all(type(probability) is float for probability in probabilities)
-    assert len(set(probabilities)) == 3
-    assert probabilities == pytest.approx([score_by_hand(model, review) for review in reviews], abs=1e-6)
-    assert not model.training
-    assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
 
 
 def test_verdict():

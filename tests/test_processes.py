@@ -313,7 +313,7 @@ def told_once(together):
 
 def test_what_is_wrong_is_told_once(told_once, sample_data, tmp_path):
     told_once(3, training("1a", sample_data, tmp_path, "--colour", "red"), "--colour")
-    last_too_small = "--batch-size 499 gives a batch of 2 reviews to 3 processes"
+    last_too_small = "--batch-size 499 leaves a last batch of 2 of the 1000 training reviews"
     told_once(3, training("1a", sample_data, tmp_path, "--batch-size", 499), last_too_small)
     told_once(2, training("1a", sample_data, tmp_path), "process 1 has other options", last=["--seed", "1"])
     assert list(tmp_path.iterdir()) == []

@@ -22,19 +22,8 @@ SCRIPTS = [
 VALUES = [
     *["", " ", "0", "1", "2", "3", "-1", "-0", "007", "1.5", "1e3", "1e309", "-inf", "nan", "0x10", "1_0", "٣", "²"],
     *["2147483647", "2147483648", "9" * 30, "adam", "max", "Max", "all", "auto", "cpu", "fp32", "one-cycle", "true"],
-    *[
-        "a great film",
-        "tres bién",
-        "Excellent ’film’ …",
-        "这部电影",
-        "\u202e",
-        "\ufeff",
-        "a\tb",
-        "a\nb",
-        "'",
-        '"',
-        "$HOME",
-    ],
+    *["a great film", "tres bién", "Excellent ’film’ …", "这部电影", "\u202e", "\ufeff", "a\tb", "a\nb"],
+    *["'", '"', "$HOME"],
     *["/", ".", "..", "/dev/null", "/nowhere/at all", "x" * 300, "-", "=", "a=b", "*", "%s", "{}"],
 ]
 

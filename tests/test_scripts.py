@@ -36,7 +36,6 @@ EPOCHS_WITH_TEST = {"1a": [0, 1, 2], "1b": [0, 1, 2], "2a": [2, 3], "2b": [2, 3]
 LEARNED = {"1a": 65, "1b": 65, "2a": 53, "2b": 53, "3a": 15, "3c": 0}
 
 needs_bf16 = pytest.mark.skipif(not cpu_has_bf16(), reason="this CPU has no LSTM in bf16")
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
 
 def figures_pattern(part):
@@ -197,8 +196,6 @@ OPTIONS = [
         "--hidden-layers 3 --dropout 0.2 --hidden-units 8 --vocab-size 300 --optimizer sgd",
         {"no_of_hidden_layers": 3, "dropout": 0.2, "no_of_hidden_units": 8, "vocab_size": 301},
     ),
-    ("1a", "--lr 0.002", {}),
-    ("1a", "--batch-size 100", {}),
     (
         "1b",
         "--hidden-layers 3 --dropout 0 --hidden-units 8",
@@ -382,18 +379,6 @@ def test_lengths_are_the_handouts_by_default(model_of, sample_data):
     assert list(printed_lengths("2a", done.stdout)) == list(range(50, 501, 50))
 
 
-@pytest.mark.parametrize("part", ["1a", "1b", "2a", "3a"])
-def test_figures_do_not_depend_on_the_batch_size(part, model_of, sample_data):
-    options = ["--data", sample_data, "--model", model_of(part), "--device", "cpu"]
-    options += ["--lengths", 60] if part in RNN_PARTS else []
-    figures = []
-    for batch_size in (999, 64):
-        done = succeed(run_here(f"{part}/{PARTS[part][1]}", *options, "--batch-size", batch_size))
-        # the last match of the line: without the length
-        figures.append([float(figure) for figure in re.search(figures_pattern(part) + "$", done.stdout)[0].split()])
-    assert figures[1][:2] == pytest.approx(figures[0][:2], abs=2e-3)
-
-
 @pytest.mark.parametrize("part", ["2a", "3a"])
 def test_crops_are_drawn_by_the_seed(part, model_of, sample_data):
     script = f"{part}/{PARTS[part][1]}"
@@ -409,16 +394,3 @@ def test_own_review_of_the_language_model(model_of, sample_data):
         for text in ("this is a great film and the music is great .", ". great film and is the a great music is this")
     )
     assert float(plain[2]) < float(shuffled[2])
-
-
-@needs_cuda
-@pytest.mark.parametrize("part", PARTS)
-def test_on_cuda(part, run, sample_data, tmp_path):
-    done = succeed(run(part, "cuda", "--device", "cuda"))
-    assert done.stderr.startswith("running on CUDA: ")
-    training, _ = printed_epochs(part, done.stdout)
-    assert training[len(training) - 1][0] > LEARNED[part]
-    lengths = ["--lengths", 60] if part in RNN_PARTS else []
-    for device in ("auto", "cpu"):
-        options = ["--data", sample_data, "--model", tmp_path / "cuda" / PARTS[part][2], "--device", device, *lengths]
-        succeed(run_here(f"{part}/{PARTS[part][1]}", *options))

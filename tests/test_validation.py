@@ -108,31 +108,6 @@ def test_the_test_reviews_decide_nothing(run, sample_data, tmp_path):
 # --------------------------------------------------------------------------------------------------- the schedule
 
 
-def test_one_cycle_is_pytorchs(run, tmp_path, monkeypatch):
-    rates = []
-    step = torch.optim.Adam.step
-
-    def step_and_note(self, *arguments):
-        rates.append((self.param_groups[0]["lr"], self.param_groups[0]["betas"][0]))
-        return step(self, *arguments)
-
-    monkeypatch.setattr(torch.optim.Adam, "step", step_and_note)
-    succeed(run("1a", "run", "--schedule", "one-cycle", "--lr", 0.02, "--epochs", 3))
-    monkeypatch.undo()
-
-    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)])
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=60)
-    expected = []
-    for _ in range(60):
-        expected.append((optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["betas"][0]))
-        optimizer.step()
-        scheduler.step()
-    assert rates == expected
-    assert max(rate for rate, _ in rates) == pytest.approx(0.02, rel=0.01)
-    assert rates[-1][0] < 1e-6
-    assert [float(row["learning rate"]) for row in log(tmp_path / "run")] == [rate for rate, _ in expected[::20]]
-
-
 def test_one_cycle_has_no_drop_and_an_end(run):
     for schedule in ("one-cycle", "plateau"):
         refused(run("1a", "run", "--schedule", schedule, "--lr-drop-epoch", 2), "--lr-drop-epoch", "--schedule")

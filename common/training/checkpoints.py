@@ -32,12 +32,12 @@ def load_checkpoint(path, part, keys, advice):
             if archive.testzip() is not None:  # PyTorch does not compare the check sums
                 raise zipfile.BadZipFile
         content = torch.load(path, map_location="cpu", weights_only=True)
+        if not {"part", *keys} <= content.keys():
+            raise KeyError
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; {advice}") from error
     except Exception as error:  # torch.load meets damage with a dozen kinds of exception
         raise InputError(f"{path} is damaged or not a model or state file of part {part}; {advice}") from error
-    if not isinstance(content, dict) or not {"part", *keys} <= content.keys():
-        raise InputError(f"{path} is not a model or state file of part {part}; {advice}")
     if content["part"] != part:
         raise InputError(f"{path} belongs to part {content['part']}, not to part {part}; {advice}")
     return content
@@ -82,11 +82,6 @@ def load_model(path, part, model_class, script):
     InputError where `path` holds no model of this part, or none yet: the train script `script` makes one.
     """
     saved = load_model_file(path, part, script)
-    try:
-        model = model_class(**saved["hyperparameters"])
-        model.load_state_dict(saved["state_dict"])
-    except (RuntimeError, TypeError) as error:
-        raise InputError(
-            f"the weights in {path} do not fit the model of part {part}; run {part}/{script} again"
-        ) from error
+    model = model_class(**saved["hyperparameters"])
+    model.load_state_dict(saved["state_dict"])
     return model, saved["vocabulary"]

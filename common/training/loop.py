@@ -57,22 +57,6 @@ def make_scheduler(options, optimizer, no_of_reviews):
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.1 if step >= first_low else 1.0)
 
 
-def _check_batch_size(batch_size, no_of_reviews):
-    if batch_size > no_of_reviews:
-        raise InputError(f"--batch-size {batch_size} is larger than the {no_of_reviews} training reviews")
-    last = no_of_reviews % batch_size or batch_size
-    if last == 1:
-        raise InputError(
-            f"--batch-size {batch_size} leaves a last batch of one of the {no_of_reviews} training reviews, "
-            "which batch norm cannot normalise; choose another"
-        )
-    if last < processes.count():
-        raise InputError(
-            f"--batch-size {batch_size} gives a batch of {last} reviews to {processes.count()} processes, and each "
-            "needs one at least; choose a larger one, or fewer processes"
-        )
-
-
 class Training:
     """One training run: everything but the step, in a `with` block, in which no other run gets its output folder.
 
@@ -100,7 +84,12 @@ class Training:
         by_length=False,
         vectors=None,
     ):
-        _check_batch_size(options.batch_size, len(reviews))
+        last_batch = len(reviews) % options.batch_size or options.batch_size
+        if last_batch < max(2, processes.count()):
+            raise InputError(
+                f"--batch-size {options.batch_size} leaves a last batch of {last_batch} of the {len(reviews)} training "
+                "reviews: batch norm needs two, and each process one; choose another"
+            )
         self.options = options
         self.model_path = options.output / model_name
         self.model = model
@@ -116,6 +105,7 @@ class Training:
         data = {"vocabulary": vocabulary.description(), "sha256_of_reviews": reviews.sha256()}
         path = self.model_path.with_suffix(".state")
         self.state = RunState(path, options, model, optimizer, scheduler, data, no_of_batches, device)
+        self.history = self.state.history  # one dict of figures an epoch
         self.generator = self.state.generator  # what shuffles and crops draw from
         self.signals = Signals(self.state)
         self._was_finished = False
@@ -131,8 +121,16 @@ class Training:
             if self.options.resume:
                 self.state.resume()
                 self._was_finished = says_finished(self.options.output) and self._is_finished()
-                self._say_where_it_goes_on()
-            elif self._is_slower_than_need_be():
+                if self.history:
+                    going_on = f"going on {self.state}"
+                    finished = f"finished already: epoch {len(self.history) - 1} was the last"
+                    print(finished if self._was_finished else going_on, file=sys.stderr)
+            elif (
+                "train_length" in self.options
+                and self.options.precision is None
+                and self.device.type == "cpu"
+                and cpu_is_fast_in_bf16()
+            ):
                 print("with --precision bf16 this CPU needs half to two thirds of the time", file=sys.stderr)
             if processes.rank() == 0 and not self.history:
                 make_room(self.options, self.model_path, self.state.path)
@@ -143,11 +141,6 @@ class Training:
 
     def __exit__(self, *error):
         return self._leave(*error)
-
-    @property
-    def history(self):
-        """One dict of figures an epoch."""
-        return self.state.history
 
     def epochs(self):
         """The epochs still to do, counted from 0.
@@ -185,7 +178,7 @@ class Training:
                     yield own_rows
                 state.batches_done += 1
                 self.signals.has_got_on = True
-                bar.count(len(rows))
+                bar.update(len(rows) * (tokens or 1))
         self.signals.end_if_asked()
 
     def reduce_each_batch(self, reduce, numbers):
@@ -265,37 +258,33 @@ class Training:
         self.state.save(position=None)
         self._write_results(finished=False)
 
-    def final_test_is_due(self):
-        """Whether, with `--validation`, the test reviews are still to be looked at, once, when all epochs are done."""
-        is_due = self._final_test_is_missing()
-        if is_due:
-            self.signals.begin_test()
-        return is_due
-
-    def report_final_test(self, figures, perplexity=False):
-        """Records the figures of the final test with those of the epoch whose weights the model has; prints them."""
-        self.signals.end_test()
-        self._record("test", figures, self.history[self._epoch_of_the_model()])
-        print("  ", figures_line(figures, perplexity), flush=True)
-        self.state.save(position=None)
-
     def save_model(self, hyperparameters, finished=False):
         """Saves the model as it is now, with its constructor's arguments, and whether its run is `finished`."""
         part, epochs_done = self.options.part, len(self.history)
         save_model(self.model_path, part, self.model, hyperparameters, self.vocabulary, epochs_done, finished)
 
-    def finish(self, hyperparameters):
+    def finish(self, hyperparameters, evaluate, perplexity=False):
         """Saves the trained model, then the final results, which say that the run is finished.
 
-        Of one that was finished before, only what is missing, and a new `--note`.
+        With `--validation`, `evaluate()` first gives the figures of the test reviews, which no epoch has looked at;
+        they are printed and recorded with those of the epoch whose weights the model has. In the folder of a run that
+        was finished before, nothing changes but a new `--note`.
         """
-        if not (self._was_finished and self.model_path.exists()):
-            self.save_model(hyperparameters, finished=True)
-            print(f"saved {self.model_path}", file=sys.stderr)
-        if not self._was_finished:
-            self._write_results(finished=True)
-        elif self.options.note and processes.rank() == 0:
-            write_note(self.options)
+        if self._was_finished:
+            if self.options.note and processes.rank() == 0:
+                write_note(self.options)
+            return
+        epoch = self.history[self._epoch_of_the_model()]
+        if self.options.validation is not None and "test_loss" not in epoch:
+            self.signals.begin_test()
+            figures = evaluate()
+            self.signals.end_test()
+            self._record("test", figures, epoch)
+            print("  ", figures_line(figures, perplexity), flush=True)
+            self.state.save(position=None)
+        self.save_model(hyperparameters, finished=True)
+        print(f"saved {self.model_path}", file=sys.stderr)
+        self._write_results(finished=True)
 
     def _record(self, name, figures, epoch=None):
         accuracy, loss, seconds = figures
@@ -323,13 +312,6 @@ class Training:
         accuracies = self._accuracies()
         return len(self.history) - 1 if self.state.best_weights is None else max(accuracies, key=accuracies.get)
 
-    def _final_test_is_missing(self):
-        return self.options.validation is not None and "test_loss" not in self.history[self._epoch_of_the_model()]
-
-    def _is_slower_than_need_be(self):
-        is_long = "train_length" in self.options
-        return is_long and self.device.type == "cpu" and self.options.precision is None and cpu_is_fast_in_bf16()
-
     def _is_finished(self):
         if self.state.rows is not None:
             return False
@@ -338,13 +320,10 @@ class Training:
         return stops_early or len(self.history) >= self.options.epochs
 
     def _write_results(self, finished):
-        if processes.rank() > 0:
-            return
-        trained = [epoch for epoch in self.history if "train_loss" in epoch]
-        model_epoch = self._epoch_of_the_model()
-        write_results(
-            self.options, self.state.data, self.device, self.model, model_epoch, self.vectors, trained, finished
-        )
+        if processes.rank() == 0:
+            about = self.options, self.state.data, self.device, self.model
+            trained = [epoch for epoch in self.history if "train_loss" in epoch]
+            write_results(*about, self._epoch_of_the_model(), self.vectors, trained, finished)
 
     def _check_processes_are_alike(self):
         """InputError where a process has another device, other options or data, or another state than the first."""
@@ -357,11 +336,3 @@ class Training:
                     f"({run[0]}, not {runs[0][0]}) than process 0; start all with the same command, on nodes that see "
                     "the same files and have their GPUs (see nvidia-smi)"
                 )
-
-    def _say_where_it_goes_on(self):
-        if self.history and not self._is_finished():
-            print(f"going on {self.state}", file=sys.stderr)
-        elif self.history and self._final_test_is_missing():
-            print("going on with the final test", file=sys.stderr)
-        elif self.history:
-            print(f"finished already: epoch {len(self.history) - 1} was the last", file=sys.stderr)

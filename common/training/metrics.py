@@ -85,10 +85,6 @@ class ProgressBar(tqdm):
             disable=None,
         )
 
-    def count(self, no_of_reviews):
-        """Counts a batch."""
-        self.update(no_of_reviews * (self.tokens or 1))
-
     @property
     def format_dict(self):
         """What tqdm draws the bar from."""

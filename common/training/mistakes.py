@@ -20,14 +20,15 @@ def print_mistakes(probabilities, labels, data, no_of_mistakes):
     for kind, rows in (("negative", ~is_positive), ("positive", is_positive)):
         print(f"is {kind} {int((rows & ~said_positive).sum()):>15}{int((rows & said_positive).sum()):>15}")
     hits = int((is_positive & said_positive).sum())
-    precision, recall = hits / max(1, int(said_positive.sum())), hits / max(1, int(is_positive.sum()))
-    f1 = 2 * precision * recall / max(precision + recall, 1e-300)
+    no_said, no_positive = int(said_positive.sum()), int(is_positive.sum())
+    precision, recall = hits / max(1, no_said), hits / max(1, no_positive)
+    f1 = 2 * hits / max(1, no_said + no_positive)
     accuracy = (is_positive == said_positive).double().mean().item()
     print(f"accuracy {accuracy:.2%}, of the positive: precision {precision:.2%}, recall {recall:.2%}, F1 {f1:.2%}")
 
-    sureness = (probabilities - 0.5).abs().where(is_positive != said_positive, torch.tensor(-1.0))
-    surest = sureness.argsort(descending=True, stable=True)[:no_of_mistakes]
-    rows = surest[sureness[surest] >= 0].tolist()
+    wrong = (is_positive != said_positive).nonzero()[:, 0]
+    surest = (probabilities[wrong] - 0.5).abs().argsort(descending=True, stable=True)
+    rows = wrong[surest][:no_of_mistakes].tolist()
     for row, (name, text) in zip(rows, _names_and_texts(data, rows), strict=True):
         kinds = ("positive", "negative") if said_positive[row] else ("negative", "positive")
         print(f"\n{probabilities[row]:.4f} {kinds[0]}, but it is {kinds[1]}: {name}\n{text}")

@@ -1,7 +1,6 @@
 """The command-line options that the scripts share."""
 
 import argparse
-import functools
 import math
 import re
 from pathlib import Path
@@ -24,14 +23,7 @@ class OptionParser(argparse.ArgumentParser):
     def __init__(self, description):
         super().__init__(description=description, formatter_class=_HelpFormatter, allow_abbrev=False)
 
-    @functools.cached_property
-    def inputs(self):
-        """Options that say what a model is given: one of them at a time."""
-        return self.add_mutually_exclusive_group()  # not before it is needed: argparse's help fails on an empty group
-
     def error(self, message):
-        if "expected one argument" in message and "--review" in message:
-            message += '; a text that begins with a dash is given as --review="-10/10"'
         raise InputError(f"{message} (see --help)")
 
 
@@ -51,7 +43,6 @@ def _checked(convert, is_good, complaint):
 
 
 # the types of options
-whole_number = _checked(int, lambda number: True, "is not a whole number")
 positive_int = _checked(int, lambda number: 1 <= number < 2**31, "is not a whole number from 1 to 2**31 - 1")
 seed_number = _checked(int, lambda number: 0 <= number < 2**63, "is not a whole number from 0 to 2**63 - 1")
 positive_float = _checked(float, lambda number: 0 < number < math.inf, "is not a number above 0")
@@ -129,7 +120,7 @@ def add_precision_option(parser):
 
 def add_bag_of_words_options(parser):
     """`--hidden-layers` and `--precise-batch-norm` of parts 1a and 1b."""
-    parser.add_argument("--hidden-layers", type=whole_number, choices=[1, 2, 3], default=1, help="hidden layers")
+    parser.add_argument("--hidden-layers", type=int, choices=[1, 2, 3], default=1, help="hidden layers")
     precise = "before each test, measure batch norm's running figures on all training reviews"
     parser.add_argument("--precise-batch-norm", action="store_true", help=precise)
 
@@ -140,7 +131,7 @@ def add_sequence_options(parser, *, train_length, test_length, test_every, layer
     add("--train-length", type=positive_int, default=train_length, metavar="N", help="tokens of a training crop")
     add("--test-length", type=positive_int, default=test_length, metavar="N", help="tokens of a test crop")
     add("--test-every", type=positive_int, default=test_every, metavar="N", help="test after every N epochs")
-    add("--layers", type=whole_number, choices=[1, 2, 3], default=layers, help="LSTM layers")
+    add("--layers", type=int, choices=[1, 2, 3], default=layers, help="LSTM layers")
 
 
 def add_pool_option(parser):
@@ -177,30 +168,21 @@ def evaluation_options(description, *, model, several_models=False):
     return parser
 
 
-def add_lengths_option(parser):
-    """`--lengths` of the test scripts of the parts with LSTM layers; the default is the handout's."""
-    lengths = list(range(50, 501, 50))
-    parser.inputs.add_argument(
-        "--lengths", type=positive_int, nargs="+", default=lengths, metavar="N", help="tokens of a test crop"
-    )
-
-
-def add_review_option(parser):
-    """`--review` of the test scripts."""
-    parser.inputs.add_argument("--review", metavar="TEXT", help="score this review instead; - reads standard input")
-
-
-def add_sentiment_options(parser, recurrent=False):
-    """`--review`, `--reviews` and `--mistakes`, for `common.training.prediction.answer`, and with `recurrent` those of
-    `common.training.evaluation.evaluate_lengths`."""
-    add = parser.inputs.add_argument
+def add_input_options(parser, *, recurrent=True, sentiment=True):
+    """What a test script tests on, one at a time: `--lengths` of a `recurrent` model (the default is the handout's) and
+    `--review`; of a `sentiment` model `--reviews` and `--mistakes` too, and `--whole` if it is recurrent.
+    """
+    add = parser.add_mutually_exclusive_group().add_argument
     if recurrent:
-        add_lengths_option(parser)
+        lengths = list(range(50, 501, 50))
+        add("--lengths", type=positive_int, nargs="+", default=lengths, metavar="N", help="tokens of a test crop")
+    add("--review", metavar="TEXT", help="score this review instead; - reads standard input")
+    if sentiment:
+        add("--reviews", type=Path, metavar="FILE", help="score these instead: one a line, or a folder of .txt files")
+        mistakes = "test on whole reviews instead; how many of each kind it recognises, and the N surest mistakes"
+        add("--mistakes", type=positive_int, metavar="N", help=mistakes)
+    if recurrent and sentiment:
         add("--whole", action="store_true", help="test on whole reviews instead, their padding left out")
-    add_review_option(parser)
-    add("--reviews", type=Path, metavar="FILE", help="score these instead: one a line, or a folder of .txt files")
-    mistakes = "test on whole reviews instead; how many of each kind it recognises, and the N surest mistakes"
-    add("--mistakes", type=positive_int, metavar="N", help=mistakes)
 
 
 def folder_of_trial(part_directory, trial):

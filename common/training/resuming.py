@@ -139,30 +139,24 @@ class RunState:
         self.best_weights = state["best_weights"] if self.options.early_stopping else None
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
-        self.history = state["history"]
-        self._set_generators(state["generator"], state["rng"], state["cuda_rng"])
+        self.history += state["history"]
+        if (state["cuda_rng"] is None) == (self.device.type == "cpu"):
+            self.generator.set_state(state["generator"])
+            torch.set_rng_state(state["rng"])
+            if state["cuda_rng"] is not None:
+                torch.cuda.set_rng_state(state["cuda_rng"])
+        else:  # generators of different kinds, which cannot go on from each other
+            self.generator.manual_seed(self.options.seed + len(self.history))
+            torch.manual_seed(self.options.seed + len(self.history))
+            saved_on = "the CPU" if state["cuda_rng"] is None else "CUDA"
+            print(
+                f"{self.path} was saved on {saved_on}: from here on, the run draws other random numbers",
+                file=sys.stderr,
+            )
         if state["position"] is not None:
             self.rows = state["position"]["rows"].to(self.device)
             self.batches_done = state["position"]["batches_done"]
             self.tally = Tally(state["position"]["tally"])
-
-    def _set_generators(self, generator, rng, cuda_rng):
-        """Sets the states of the random numbers: a run goes on with those that it would have drawn."""
-        saved_on = "the CPU" if cuda_rng is None else "CUDA"
-        if (cuda_rng is None) == (self.device.type == "cpu"):
-            self.generator.set_state(generator)
-            torch.set_rng_state(rng)
-            if cuda_rng is not None:
-                torch.cuda.set_rng_state(cuda_rng)
-            return
-        # generators of different kinds, which cannot go on from each other
-        for seed in (self.generator.manual_seed, torch.manual_seed):
-            seed(self.options.seed + len(self.history))
-        print(
-            f"{self.path} was saved on {saved_on}: from here on, the run draws other random numbers than it would have "
-            "drawn there",
-            file=sys.stderr,
-        )
 
     def _check_options(self, saved):
         """InputError where an option that has to be the same is another one than in the `saved` ones."""
