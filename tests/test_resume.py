@@ -241,6 +241,11 @@ def test_a_finished_run_is_left_as_it_is(run, tmp_path):
     done = succeed(run("1a", "run", "--epochs", 2, *options, "--resume"))
     assert (done.stdout, done.stderr) == ("", "running on the CPU, 1 thread\nfinished already: epoch 1 was the last\n")
     assert contents(folder) == before
+    # but the model is made where it is missing
+    (folder / "BOW.model").unlink()
+    succeed(run("1a", "run", "--epochs", 2, *options, "--resume"))
+    assert contents(folder) | {"BOW.model": before["BOW.model"]} == before
+    assert same_weights(folder / "BOW.model", state(folder)["weights"])
 
 
 # ------------------------------------------------------------------------------------------ what a run finds there

@@ -268,9 +268,11 @@ class Training:
 
         With `--validation`, `evaluate()` first gives the figures of the test reviews, which no epoch has looked at;
         they are printed and recorded with those of the epoch whose weights the model has. In the folder of a run that
-        was finished before, nothing changes but a new `--note`.
+        was finished before, nothing changes but a new `--note`, and a model that was removed comes back.
         """
         if self._was_finished:
+            if not self.model_path.exists():
+                self.save_model(hyperparameters, finished=True)
             if self.options.note and processes.rank() == 0:
                 write_note(self.options)
             return
