@@ -169,7 +169,7 @@ def test_the_scripts_know_the_options_they_are_given(run_all, tmp_path, monkeypa
     for script, options in calls.items():
         if script != PREPROCESSING:
             # no more is wrong than that there is no such data here
-            refused(run_here(script, *options.split()), "; run ", " first")
+            refused(run_here(script, *options.split()), "; run ")
 
 
 def test_it_runs_in_its_own_folder(run_all, tree, monkeypatch):
@@ -285,7 +285,9 @@ def test_so_many_at_a_time(side_by_side, tree):
         (tree / "held" / ended).unlink()
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr.replace("installing", "").count("\n")) == (0, 1)
-    assert [int(count) for count, *_ in alongside(tree).values()] == [1, 2, 2, 2, 2]
+    first, *others = (int(count) for count, *_ in alongside(tree).values())
+    assert first <= 2  # the second one may be there when it looks
+    assert others == [2, 2, 2, 2]
     # the console has a line when one begins and when it ends; what it prints is in files of its own
     for trial in FIVE:
         assert (tree / f"2a/trials/{trial}/test.txt").read_text() in (tree / f"jobs/2a-{trial}.out").read_text()
