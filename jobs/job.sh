@@ -45,6 +45,14 @@ elif [ "$GPUS" -gt 1 ]; then
     TORCHRUN="-m torch.distributed.run --standalone --nproc_per_node=$GPUS"
 fi
 
+# PBS Pro tells each process to take all cores of the job, whatever the user's OMP_NUM_THREADS was
+# shellcheck disable=SC2031 # side_by_side sets it in a subshell
+if [ "$SCHEDULER" = pbspro ] && [ -n "${OMP_NUM_THREADS:-}" ]; then
+    processes=$GPUS
+    [[ $TRIALS != *:* ]] || processes=$SIDE_BY_SIDE
+    OMP_NUM_THREADS=$((OMP_NUM_THREADS > processes ? OMP_NUM_THREADS / processes : 1))
+fi
+
 # ---- the walltime
 
 # attributes [ID]: the attributes of the job, or of all jobs, one on a line; qstat -f breaks long lines

@@ -580,6 +580,24 @@ def test_one_job_runs_trials_side_by_side(any_cluster):
     assert trained_trials(any_cluster.run()[1]) == ["c"]
 
 
+@pytest.mark.parametrize(
+    ("words", "settings", "threads"),
+    [
+        (["1a"], {}, "8"),
+        (["1a"], {"GPUS": "2", "NODE_KIND": "ncpus=8:ngpus=2"}, "4"),
+        ([*SIDE_BY_SIDE, "4", "1a"], {}, "2"),
+        ([*SIDE_BY_SIDE, "20", "1a"], {}, "1"),
+    ],
+)
+def test_what_runs_in_one_job_of_pbs_pro_shares_its_cores(words, settings, threads, tmp_path):
+    cluster = Cluster(tmp_path, "pbspro")
+    cluster.preprocess()
+    cluster.write_trials("1a,default", "1a,other")
+    succeed(cluster.submit_all(*words, **settings))
+    assert {job["status"] for job in cluster.run()[0].values()} == {0}
+    assert {line.split()[2] for line in (cluster.tree / "alongside").read_text().splitlines()} == {threads}
+
+
 @TWO_KINDS
 def test_trials_side_by_side_go_on_in_a_further_job(any_cluster):
     any_cluster.preprocess()

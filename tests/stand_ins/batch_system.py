@@ -257,7 +257,9 @@ def is_ready(job, jobs):
 def told(job, spool):
     """What the batch system sets in the job's environment."""
     if "restarts" not in job:
+        cores = re.search(r":ncpus=(\d+)", job["resources"].get("select", ""))
         return {
+            **({"OMP_NUM_THREADS": cores[1]} if cores else {}),  # PBS Pro's, in place of the user's
             "PBS_JOBID": job["id"],
             "PBS_JOBCOOKIE": f"{spool} {job['id']}",
             "PBS_O_WORKDIR": job["workdir"],
