@@ -17,7 +17,7 @@ from trials import SCRIPTS, read_trials
 
 from common.distributed.ending import run_script
 from common.errors import InputError
-from common.files import REPOSITORY, make_directory, new_file, no_formula
+from common.files import REPOSITORY, make_directory, new_file
 from common.training.options import OptionParser
 
 # part: its title, and the test accuracy in percent that the handout reports
@@ -312,6 +312,11 @@ def section_of(runs):
         tables.append(table_of(tested, ["trial", *lengths]))
     details = [(f"{run.part} {run.trial}", run.details) for run in runs]
     return Section(f"{runs[0].part}: {PARTS[runs[0].part][0]}", tables, sentences, details)
+
+
+def no_formula(cell):
+    """The text of a table's cell as text to a spreadsheet, which computes what begins with one of four signs."""
+    return f"'{cell}" if re.match(r"[=+@-](?![\d.]+$)", cell) else cell
 
 
 def csv_text(runs):
