@@ -87,7 +87,8 @@ def main():
                 optimizer.step()
                 scheduler.step()  # sets the next step's learning rate
 
-                tally.add(loss, (logits.argmax(dim=2) == t).sum(), t.numel())
+                words = logits.max(dim=2).indices  # argmax's, but faster in bf16 on a CPU
+                tally.add(loss, (words == t).sum(), t.numel())
                 del logits  # so large that the next forward pass should find their memory free
             training.report_training(tally.figures(), perplexity=True)
 

@@ -74,7 +74,8 @@ def _counts_of_words(model, x, ends):
             stop = min(start + PIECE, end - 1)
             logits, targets = model.predict(x[:, start:stop]), x[:, start + 1 : stop + 1]
             loss_sum += model.loss(logits.flatten(0, 1), targets.flatten()).double() * targets.numel()
-            hits = hits + (logits.argmax(dim=2) == targets).sum()  # not in place: what was yielded stays
+            words = logits.max(dim=2).indices  # argmax's, but faster in bf16 on a CPU
+            hits = hits + (words == targets).sum()  # not in place: what was yielded stays
             start = stop
         count = len(x) * start
         yield loss_sum / count, hits, count

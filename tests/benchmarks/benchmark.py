@@ -221,7 +221,7 @@ def glove_rows(setting):
 
 
 def hits(logits, targets):
-    return no_of_hits(logits, targets) if logits.dim() == 1 else (logits.argmax(dim=2) == targets).sum()
+    return no_of_hits(logits, targets) if logits.dim() == 1 else (logits.max(dim=2).indices == targets).sum()
 
 
 def training_rows(part, setting, ours, theirs, our_batch, their_batch, *, trained=None, clip=None, **costs):
