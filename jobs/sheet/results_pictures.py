@@ -123,7 +123,7 @@ def _all_trials(runs):
 
 
 def _accuracy_by_length(runs):
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
     crops = [tested.length for run in runs for tested in run.tested if tested.length != "whole"]
     # whole reviews differ in length: they stand to the right of all crops
@@ -142,7 +142,7 @@ def _accuracy_by_length(runs):
         axes.set_xticks([*ticks, whole], [*(f"{tick:g}" for tick in ticks), "whole\nreviews"])
     axes.set(title="Test accuracy by the length of the crops", xlabel="tokens of a crop", ylabel="accuracy, %")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right center", fontsize="small")
     return figure
 
 
