@@ -10,22 +10,20 @@ class RNN_language_model(nn.Module):
     """Embedding -> one to three (LSTM, batch norm, locked dropout) -> linear decoder (handout, part 3a).
 
     `vocab_size` counts the unknown token, id 0. With `tied_weights` the decoder's weights are the embedding's too
-    (Press and Wolf 2017). `weight_drop` is that of `StatefulLSTM`.
+    (Press and Wolf 2017).
 
     `forward`: token ids x (batch, time) int64
     -> (loss: scalar, the mean cross entropy of x[:, 1:]; logits: (batch, time - 1, vocab_size) for x[:, 1:]).
     """
 
-    def __init__(
-        self, vocab_size, no_of_hidden_units, no_of_layers=3, dropout=0.3, tied_weights=False, weight_drop=0.0
-    ):
+    def __init__(self, vocab_size, no_of_hidden_units, no_of_layers=3, dropout=0.3, tied_weights=False):
         super().__init__()
         self.no_of_layers = no_of_layers
 
         self.embedding = nn.Embedding(vocab_size, no_of_hidden_units)
 
         for i in range(1, no_of_layers + 1):  # lstm1, bn_lstm1, dropout1, lstm2, …
-            self.add_module(f"lstm{i}", StatefulLSTM(no_of_hidden_units, no_of_hidden_units, weight_drop))
+            self.add_module(f"lstm{i}", StatefulLSTM(no_of_hidden_units, no_of_hidden_units))
             self.add_module(f"bn_lstm{i}", TimestepBatchNorm(no_of_hidden_units))
             self.add_module(f"dropout{i}", LockedDropout(dropout))
 

@@ -9,15 +9,14 @@ class RNN_model(nn.Module):
     """Embedding -> one to three (LSTM, batch norm, locked dropout) -> pool over time -> linear (handout, part 3c).
 
     The embedding, the LSTM layers and their batch norms are those of part 3a's language model, by the same names.
-    `vocab_size` counts the unknown token, id 0. `pool` is "max", "mean" or "concat". `weight_drop` is that of
-    `StatefulLSTM`.
+    `vocab_size` counts the unknown token, id 0. `pool` is "max", "mean" or "concat".
 
     `forward`: token ids x (batch, time) int64 and labels t (batch,) float of 0 and 1; with
     `lengths` (batch,) int64 the padding after them does not count, by default it does, as in the handout
     -> (loss: scalar, the mean binary cross entropy; logits: (batch,), above 0 for a positive review).
     """
 
-    def __init__(self, vocab_size, no_of_hidden_units, no_of_layers=3, dropout=0.5, pool="max", weight_drop=0.0):
+    def __init__(self, vocab_size, no_of_hidden_units, no_of_layers=3, dropout=0.5, pool="max"):
         super().__init__()
         self.no_of_layers = no_of_layers
         self.pool = pool
@@ -25,7 +24,7 @@ class RNN_model(nn.Module):
         self.embedding = nn.Embedding(vocab_size, no_of_hidden_units)
 
         for i in range(1, no_of_layers + 1):  # lstm1, bn_lstm1, dropout1, lstm2, …
-            self.add_module(f"lstm{i}", StatefulLSTM(no_of_hidden_units, no_of_hidden_units, weight_drop))
+            self.add_module(f"lstm{i}", StatefulLSTM(no_of_hidden_units, no_of_hidden_units))
             self.add_module(f"bn_lstm{i}", TimestepBatchNorm(no_of_hidden_units))
             self.add_module(f"dropout{i}", LockedDropout(dropout))
 

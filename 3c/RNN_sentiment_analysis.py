@@ -25,7 +25,6 @@ from common.training.metrics import no_of_hits
 from common.training.options import (
     add_pool_option,
     add_sequence_options,
-    add_weight_drop_option,
     parse_training_options,
     training_options,
 )
@@ -73,7 +72,6 @@ def parse_options(arguments=None):
     parser = training_options(__doc__, epochs=20)
     add_sequence_options(parser, train_length=100, test_length=200, test_every=3, layers=3)
     add_pool_option(parser)
-    add_weight_drop_option(parser)
     add = parser.add_argument
     add("--language-model", type=Path, default=LANGUAGE_MODEL, metavar="FILE", help="made by part 3a")
     add("--from-scratch", action="store_true", help="start from random weights instead")
@@ -110,7 +108,6 @@ def main():
         "no_of_layers": options.layers,
         "dropout": options.dropout,
         "pool": options.pool,
-        "weight_drop": options.weight_drop,
     }
     model = RNN_model(**hyperparameters)
     if language_model is not None:

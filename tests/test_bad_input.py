@@ -72,7 +72,6 @@ BAD_OPTIONS = [
     (TRAIN_SCRIPT["1a"], "--precision", "fp16"),
     (TRAIN_SCRIPT["2a"], "--pool", "median"),
     (TRAIN_SCRIPT["3a"], "--clip", "-1"),
-    (TRAIN_SCRIPT["3a"], "--weight-drop", "1"),
     (TRAIN_SCRIPT["3c"], "--fine-tune", "first"),
     (TEST_SCRIPT["2a"], "--lengths", "0"),
     (TEST_SCRIPT["1a"], "--mistakes", "0"),

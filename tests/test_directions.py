@@ -24,9 +24,9 @@ def pieces(reviews):
 def backward_models(sample_data, tmp_path_factory):
     """A language model that reads backwards, and 3c's that starts from it."""
     folder = tmp_path_factory.mktemp("backwards")
-    succeed(train("3a", sample_data, folder / "3a", "--epochs", 1, "--backwards", "--weight-drop", 0.2))
+    succeed(train("3a", sample_data, folder / "3a", "--epochs", 1, "--backwards"))
     language_model = folder / "3a" / "language.model"
-    options = ["--epochs", 1, "--language-model", language_model, "--weight-drop", 0.2]
+    options = ["--epochs", 1, "--language-model", language_model]
     succeed(train("3c", sample_data, folder / "3c", *options))
     return language_model, folder / "3c" / "rnn.model"
 
@@ -45,7 +45,6 @@ def test_each_review_is_turned_round_in_its_place(sample_data):
 def test_a_model_file_knows_its_direction(backward_models, model_of, sample_data):
     for path in backward_models:
         assert read_model(path)["vocabulary"]["backwards"] is True
-        assert read_model(path)["hyperparameters"]["weight_drop"] == 0.2
     for part in ("3a", "3c"):
         assert "backwards" not in read_model(model_of(part))["vocabulary"]
     tests = ["--data", sample_data, "--device", "cpu", "--model"]

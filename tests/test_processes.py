@@ -143,7 +143,7 @@ SHARED = [
     ("1a", 2, "--batch-size 51 --hidden-layers 2"),
     ("1b", 3, "--precise-batch-norm"),
     ("2a", 2, "--batch-size 51 --layers 2"),
-    ("3a", 2, "--tied-weights --weight-drop 0.3 --backwards"),
+    ("3a", 2, "--tied-weights --backwards"),
     ("3c", 3, "--fine-tune all --whole --train-length 100 --test-length 200 --pool mean"),
 ]
 

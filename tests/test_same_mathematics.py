@@ -246,38 +246,6 @@ def test_running_figures_are_float32_sums_under_bf16(device):
 float64_only = pytest.mark.parametrize("dtype", [torch.float64], indirect=True, ids=["float64"])
 
 
-@float64_only
-@pytest.mark.parametrize("training", [True, False])
-def test_an_lstm_drops_the_same_weights_in_a_whole_sequence(training, dtype):
-    torch.manual_seed(0)
-    ours, theirs = layers.StatefulLSTM(5, 4, weight_drop=0.5).train(training), handout.StatefulLSTM(5, 4)
-    copy_weights(ours, theirs)
-    masks = []
-    for _ in range(2):
-        x = torch.randn(3, 7, 5, requires_grad=True)
-        ours.reset_state()
-        outputs = torch.cat([ours(x[:, :4]), ours(x[:, 4:])], dim=1)
-        mask = torch.ones(16, 4)
-        if training:
-            mask = (ours.dropped_weight / ours.lstm.weight_hh_l0).detach()
-            assert set(mask.unique().tolist()) == {0.0, 2.0}
-        masks.append(mask)
-        # the handout's loop, with the same weights left out
-        weights = {**dict(theirs.lstm.named_parameters()), "weight_hh": theirs.lstm.weight_hh * mask}
-        state, expected = None, []
-        for i in range(7):
-            state = torch.func.functional_call(theirs.lstm, weights, (x[:, i], state))
-            expected.append(state[0])
-        expected = torch.stack(expected, dim=1)
-        assert_close(outputs, expected, "outputs")
-        inputs = [x, *theirs.lstm.parameters()]
-        their_gradients = torch.autograd.grad(expected.square().sum(), inputs)
-        our_gradients = torch.autograd.grad(outputs.square().sum(), [x, *ours.lstm.parameters()])
-        for one, other in zip(our_gradients, their_gradients, strict=True):
-            assert_close(one, other, "gradient")
-    assert torch.equal(*masks) is not training
-
-
 @pytest.mark.parametrize("p", [0.3, 0.5])
 def test_dropout_mask_is_locked_until_reset(p, device):
     torch.manual_seed(0)

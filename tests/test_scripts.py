@@ -172,8 +172,8 @@ HANDOUT_DEFAULTS = {
     "1b": f"{BOW_DEFAULTS}, vocab-size all",
     "2a": f"{RNN_DEFAULTS}, vocab-size 8000, layers 1",
     "2b": f"{RNN_DEFAULTS}, vocab-size all, layers 1",
-    "3a": f"{LANGUAGE_DEFAULTS}, vocab-size 8000, layers 3, weight-drop 0.0",
-    "3c": f"{RNN_DEFAULTS}, vocab-size 8000, layers 3, weight-drop 0.0, fine-tune last",
+    "3a": f"{LANGUAGE_DEFAULTS}, vocab-size 8000, layers 3",
+    "3c": f"{RNN_DEFAULTS}, vocab-size 8000, layers 3, fine-tune last",
 }
 
 
@@ -218,12 +218,12 @@ OPTIONS = [
         "--layers 2 --dropout 0 --hidden-units 8 --vocab-size 400",
         {"no_of_layers": 2, "dropout": 0, "no_of_hidden_units": 8, "vocab_size": 401},
     ),
-    ("3a", "--tied-weights --weight-drop 0.2", {"tied_weights": True, "weight_drop": 0.2}),
+    ("3a", "--tied-weights", {"tied_weights": True}),
     ("3a", "--clip 0.01", {"no_of_layers": 3, "dropout": 0.3}),
     (
         "3c",
-        "--pool concat --dropout 0 --weight-drop 0.2",
-        {"pool": "concat", "dropout": 0, "weight_drop": 0.2, "no_of_layers": 3},
+        "--pool concat --dropout 0",
+        {"pool": "concat", "dropout": 0, "no_of_layers": 3},
     ),
 ]
 

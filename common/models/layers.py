@@ -17,28 +17,22 @@ class StatefulLSTM(nn.Module):
     A sequence may come in one call or in pieces, down to single timesteps: each call goes on from the state that the
     last one left, until `reset_state()`.
 
-    In training, `weight_drop` is the share of the hidden-to-hidden weights that are dropped, the same ones for all
-    sequences of a batch, from one `reset_state()` to the next (Merity et al. 2018, "weight-dropped LSTM").
-
     Under autocast on CUDA it still computes in float32: cuDNN would run it in float16, whose range is too small for the
     gradients.
 
     `forward`: x (batch, time, in_size) float -> (batch, time, out_size). `h` and `c` are (1, batch, out_size).
     """
 
-    def __init__(self, in_size, out_size, weight_drop=0.0):
+    def __init__(self, in_size, out_size):
         super().__init__()
         self.lstm = nn.LSTM(in_size, out_size, batch_first=True)
-        self.weight_drop = weight_drop
         self.h = None
         self.c = None
-        self.dropped_weight = None
 
     def reset_state(self):
-        """Forgets the state, and which weights were dropped: the next call starts from zeros."""
+        """Forgets the state: the next call starts from zeros."""
         self.h = None
         self.c = None
-        self.dropped_weight = None
 
     def forward(self, x):
         if x.ndim == 2:
@@ -47,23 +41,8 @@ class StatefulLSTM(nn.Module):
         if x.is_cuda:
             x = x.to(self.lstm.weight_ih_l0.dtype)  # from autocast's type
         with torch.autocast("cuda", enabled=False):
-            if self.training and self.weight_drop > 0:
-                outputs, self.h, self.c = self.run_with_dropped_weights(x, state)
-            else:
-                outputs, (self.h, self.c) = self.lstm(x, state)
+            outputs, (self.h, self.c) = self.lstm(x, state)
         return outputs
-
-    def run_with_dropped_weights(self, x, state):
-        """Runs `self.lstm` with some of its hidden-to-hidden weights dropped; returns outputs, h and c."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.lstm.all_weights[0]
-        if self.dropped_weight is None:
-            self.dropped_weight = F.dropout(weight_hh, self.weight_drop)
-        weights = [weight_ih, self.dropped_weight, bias_ih, bias_hh]
-        if state is None:
-            zeros = x.new_zeros(1, len(x), self.lstm.hidden_size)
-            state = zeros, zeros
-        # as nn.LSTM calls it: biases, one layer, no dropout between layers, training, one direction, batch first
-        return torch.lstm(x, state, weights, True, 1, 0.0, True, False, True)
 
 
 class TimestepBatchNorm(nn.BatchNorm1d):

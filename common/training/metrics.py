@@ -50,6 +50,11 @@ def no_of_hits(logits, t):
     return ((logits >= 0) == (t >= 0.5)).sum()
 
 
+def no_of_words_predicted(logits, t):
+    """How many of the words t (batch, time) have the largest of their logits (batch, time, vocab): a scalar tensor."""
+    return (logits.max(dim=2).indices == t).sum()  # argmax's, but faster in bf16 on a CPU
+
+
 def figures_line(figures, perplexity=False):
     """`Tally.figures` as the handout prints them: accuracy in percent, loss, seconds; then exp(loss) if asked."""
     accuracy, loss, seconds = figures

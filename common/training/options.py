@@ -140,12 +140,6 @@ def add_pool_option(parser):
     parser.add_argument("--pool", choices=["max", "mean", "concat"], default="max", help=pools)
 
 
-def add_weight_drop_option(parser):
-    """`--weight-drop` of parts 3a and 3c."""
-    drop = "share of each LSTM's hidden-to-hidden weights dropped"
-    parser.add_argument("--weight-drop", type=probability, default=0.0, metavar="P", help=drop)
-
-
 def evaluation_options(description, *, model, several_models=False):
     """A parser with the options of every test script.
 

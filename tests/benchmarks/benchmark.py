@@ -41,7 +41,7 @@ from common.distributed.ending import run_script
 from common.files import REPOSITORY
 from common.training.evaluation import evaluate_batches
 from common.training.loop import make_optimizer
-from common.training.metrics import Tally, no_of_hits
+from common.training.metrics import Tally, no_of_hits, no_of_words_predicted
 from common.training.options import OptionParser, add_device_option
 
 BATCH = 200
@@ -221,7 +221,7 @@ def glove_rows(setting):
 
 
 def hits(logits, targets):
-    return no_of_hits(logits, targets) if logits.dim() == 1 else (logits.max(dim=2).indices == targets).sum()
+    return no_of_hits(logits, targets) if logits.dim() == 1 else no_of_words_predicted(logits, targets)
 
 
 def training_rows(part, setting, ours, theirs, our_batch, their_batch, *, trained=None, clip=None, **costs):

@@ -28,6 +28,7 @@ from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.models.layers import LockedDropout, TimestepBatchNorm
 from common.models.losses import LeanCrossEntropyLoss
+from common.training.metrics import no_of_words_predicted
 from common.training.options import OptionParser, add_device_option
 
 CLIP = 2.0
@@ -62,7 +63,7 @@ class Counted(nn.Module):
     def forward(self, x):
         with self.autocast:
             loss, logits = self.model(x)
-        return loss, (logits.detach().argmax(dim=2) == x[:, 1:]).sum()
+        return loss, no_of_words_predicted(logits.detach(), x[:, 1:])
 
 
 def with_cuda_graph(model, x):
