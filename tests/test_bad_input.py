@@ -15,6 +15,7 @@ from conftest import (
     PARTS,
     TINY,
     data_with,
+    read_model,
     refused,
     run_here,
     run_script,
@@ -370,6 +371,15 @@ def test_a_file_that_is_no_model(make, refused_test, model_of, tmp_path):
 @pytest.mark.parametrize(("script", "part", "other"), [(TEST_SCRIPT["2a"], "2a", "3c"), (GENERATE, "3a", "2a")])
 def test_a_model_of_another_part(script, part, other, refused_test, model_of):
     refused_test(script, f"part {part}", f"part {other}", model=model_of(other))
+
+
+@pytest.mark.parametrize("change", [{"weight_drop": 0.1}, {"no_of_hidden_units": 8}])
+def test_a_model_of_another_version(change, refused_test, model_of, tmp_path):
+    saved, file = read_model(model_of("3a")), tmp_path / "old.model"
+    saved["hyperparameters"] |= change
+    torch.save(saved, file)
+    for script in (TEST_SCRIPT["3a"], GENERATE):
+        refused_test(script, f"{file} is of another version of part 3a's model", "train it again", model=file)
 
 
 def test_a_language_model_of_another_size(refused_training, model_of):

@@ -79,9 +79,14 @@ def _of_a_trial(path):
 def load_model(path, part, model_class, script):
     """A trained model, on the CPU, and the description of its `Vocabulary`.
 
-    InputError where `path` holds no model of this part, or none yet: the train script `script` makes one.
+    InputError where `path` holds no model of this part, one of another `model_class`, or none yet: the train script
+    `script` makes one.
     """
     saved = load_model_file(path, part, script)
-    model = model_class(**saved["hyperparameters"])
-    model.load_state_dict(saved["state_dict"])
+    try:
+        model = model_class(**saved["hyperparameters"])
+        model.load_state_dict(saved["state_dict"])
+    except (TypeError, RuntimeError) as error:  # other arguments, other weights
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is of another version of part {part}'s model ({reason}): train it again") from error
     return model, saved["vocabulary"]
