@@ -243,9 +243,6 @@ def test_running_figures_are_float32_sums_under_bf16(device):
         torch.testing.assert_close(getattr(ours, name), getattr(exact, name), rtol=0, atol=1e-6)
 
 
-float64_only = pytest.mark.parametrize("dtype", [torch.float64], indirect=True, ids=["float64"])
-
-
 @pytest.mark.parametrize("p", [0.3, 0.5])
 def test_dropout_mask_is_locked_until_reset(p, device):
     torch.manual_seed(0)
@@ -324,6 +321,9 @@ def test_language_model_is_tested_in_pieces(language_models, device):
 
 
 # in float64 the same uniform numbers draw the same words
+float64_only = pytest.mark.parametrize("dtype", [torch.float64], indirect=True, ids=["float64"])
+
+
 @float64_only
 @pytest.mark.parametrize("temperature", [0.25, 1.0, 1.3])
 def test_generated_reviews_are_the_handouts(temperature, language_models, device):
