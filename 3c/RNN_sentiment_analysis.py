@@ -18,7 +18,7 @@ from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.errors import InputError
 from common.files import REPOSITORY
-from common.training.checkpoints import load_model_file
+from common.training.checkpoints import load_model_file, load_models
 from common.training.evaluation import evaluate_batches
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
@@ -28,6 +28,7 @@ from common.training.options import (
     parse_training_options,
     training_options,
 )
+from common.training.prediction import probabilities_of_whole
 
 LANGUAGE_MODEL = REPOSITORY / "3a" / "language.model"
 # of what is longer, one review in eighty, --whole takes a crop: its memory grows with the length
@@ -67,6 +68,25 @@ def groups_by_layer(model, lr):
     ]
 
 
+def add_verdicts(reviews, teachers, options, device):
+    """The labels of the training `reviews`, (reviews,) float, those of unlabelled ones being the probability that the
+    models in the files `teachers` give them, their mean (self-training: Xie et al. 2020, "noisy student").
+
+    InputError where no review is unlabelled.
+    """
+    is_unlabelled = reviews.labels < 0
+    if not is_unlabelled.any():
+        raise InputError(f"{options.data} holds no unlabelled training reviews: leave --teachers out")
+    model, vocabulary = load_models(teachers, "3c", RNN_model, "RNN_sentiment_analysis.py", options.data)
+    theirs = load_reviews(options.data, "train", vocabulary, device, labelled=False)  # as they read them
+    theirs = theirs.take((theirs.labels < 0).nonzero()[:, 0])
+    labels = reviews.labels.clone()
+    labels[is_unlabelled] = torch.tensor(
+        probabilities_of_whole(model.to(device), theirs, options.batch_size), device=device
+    )
+    return labels
+
+
 def parse_options(arguments=None):
     """The options of the command line, or of a list of `arguments`."""
     parser = training_options(__doc__, epochs=20)
@@ -77,6 +97,8 @@ def parse_options(arguments=None):
     add("--from-scratch", action="store_true", help="start from random weights instead")
     parts = "last: the last LSTM layer and the output; by-layer: all, each at a 2.6th of the rate of the one above"
     add("--fine-tune", choices=["last", "all", "by-layer"], default="last", help=parts)
+    verdicts = "models of this part, whose verdicts are the labels of the unlabelled reviews: these are trained on, too"
+    add("--teachers", type=Path, nargs="+", metavar="FILE", help=verdicts)
     add("--whole", action="store_true", help="train and test on whole reviews, with batch norm as in a test")
     options = parse_training_options(parser, __file__, arguments)
     for name in ("train_length", "test_length"):
@@ -98,8 +120,12 @@ def main():
         language_model = load_model_file(options.language_model, "3a", "train_language_model.py")
         backwards = language_model["vocabulary"].get("backwards", False)  # reviews are read as it reads them
     vocabulary = Vocabulary.of_options(options, backwards=backwards)
-    train = load_reviews(options.data, "train", vocabulary, device)
+    train = load_reviews(options.data, "train", vocabulary, device, labelled=options.teachers is None)
     train, validation = hold_out(train, options.validation, options.seed)
+    labels = train.labels
+    if options.teachers is not None:
+        with autocast:
+            labels = add_verdicts(train, options.teachers, options, device)
     test = load_reviews(options.data, "test", vocabulary, device)
 
     hyperparameters = {
@@ -147,7 +173,7 @@ def main():
             tally = training.tally()
             for rows, crop_length in zip(training.batches(), crop_lengths, strict=False):
                 x = random_crops(train, rows, crop_length, training.generator)
-                t = train.labels[rows]
+                t = labels[rows]
                 lengths = train.lengths[rows].clamp(max=crop_length) if options.whole else None  # None: padding counts
 
                 optimizer.zero_grad()

@@ -10,11 +10,10 @@ import_from(Path(__file__).resolve().parent)
 
 from RNN_model import RNN_model
 
-from common.data.reviews import Vocabulary, load_reviews
+from common.data.reviews import load_reviews
 from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
-from common.models.average import AverageOfModels
-from common.training.checkpoints import load_model
+from common.training.checkpoints import load_models
 from common.training.evaluation import evaluate_lengths
 from common.training.metrics import figures_line
 from common.training.options import add_input_options, evaluation_options, parse_evaluation_options
@@ -33,12 +32,8 @@ def main():
     device = choose_device(options.device)
     autocast = choose_precision(options.precision, device)
 
-    models, words = zip(
-        *(load_model(path, "3c", RNN_model, "RNN_sentiment_analysis.py") for path in options.model), strict=True
-    )
-    model = models[0] if len(models) == 1 else AverageOfModels(models)
+    model, vocabulary = load_models(options.model, "3c", RNN_model, "RNN_sentiment_analysis.py", options.data)
     model.to(device)
-    vocabulary = Vocabulary.of_model(options.data, *words)
 
     def probabilities_of(reviews):
         """The probability that each of the `reviews`, to its end, is positive, a list."""

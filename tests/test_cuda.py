@@ -3,6 +3,8 @@
 cuDNN has other kernels for narrow LSTMs than for wide ones, so the tests take 16, 150 and 500 units.
 """
 
+import warnings
+
 import pytest
 import torch
 from conftest import PARTS, succeed, train
@@ -91,6 +93,9 @@ def test_no_training_waits_within_an_epoch(part, precision, model_of, sample_dat
         torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(Training, "batches", watched)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's first word on its debug mode, that it is new
+        torch.cuda.set_sync_debug_mode("default")
     extra = ["--language-model", model_of("3a")] if part == "3c" else []
     try:
         succeed(train(part, sample_data, tmp_path, "--device", "cuda", "--precision", precision, "--epochs", 1, *extra))

@@ -144,7 +144,7 @@ SHARED = [
     ("1b", 3, "--precise-batch-norm"),
     ("2a", 2, "--batch-size 51 --layers 2"),
     ("3a", 2, "--tied-weights --backwards"),
-    ("3c", 3, "--fine-tune all --whole --train-length 100 --test-length 200 --pool mean"),
+    ("3c", 3, "--fine-tune all --whole --train-length 100 --test-length 200 --pool mean --teachers {3c}"),
 ]
 
 
@@ -152,7 +152,8 @@ SHARED = [
 def test_the_result_does_not_depend_on_the_number_of_processes(
     part, count, options, together, sample_data, model_of, tmp_path
 ):
-    options = ["--epochs", 1, *options.split(), *(["--language-model", model_of("3a")] if part == "3c" else [])]
+    options = options.replace("{3c}", str(model_of("3c"))).split()
+    options += ["--epochs", 1, *(["--language-model", model_of("3a")] if part == "3c" else [])]
     alone = succeed(train(part, sample_data, tmp_path / "alone", *options))
     stdout, stderr, statuses = together(count, *training(part, sample_data, tmp_path / "shared", *options))
     assert statuses == [0] * count, stderr

@@ -6,9 +6,11 @@ import zipfile
 
 import torch
 
+from common.data.reviews import Vocabulary
 from common.distributed.processes import rank
 from common.errors import InputError
 from common.files import new_file
+from common.models.average import AverageOfModels
 
 
 def save_checkpoint(path, content):
@@ -90,3 +92,14 @@ def load_model(path, part, model_class, script):
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is of another version of part {part}'s model ({reason}): train it again") from error
     return model, saved["vocabulary"]
+
+
+def load_models(paths, part, model_class, script, data):
+    """The trained sentiment model at one of the `paths`, or the `AverageOfModels` at several, on the CPU, and the
+    `Vocabulary` with which to read the reviews in the folder `data`.
+
+    InputError as of `load_model` and `Vocabulary.of_model`.
+    """
+    models, words = zip(*(load_model(path, part, model_class, script) for path in paths), strict=True)
+    model = models[0] if len(models) == 1 else AverageOfModels(models)
+    return model, Vocabulary.of_model(data, *words)

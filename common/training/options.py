@@ -192,7 +192,8 @@ def as_words(name, value):
     """An option as on a command line, "--batch-size 50"; nothing for one that is not given, None or False."""
     if value is None or value is False:
         return ""
-    return f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+    values = value if isinstance(value, list) else [] if value is True else [value]
+    return " ".join([f"--{name.replace('_', '-')}", *map(str, values)])
 
 
 def parse_training_options(parser, script, arguments=None):

@@ -89,10 +89,13 @@ def says_finished(folder):
 
 def plain_options(options):
     """The options, as a dict of plain values, with paths as text, from the top directory on."""
-    plain = {}
-    for name, value in vars(options).items():
-        if isinstance(value, Path):
-            # a run.json that is passed on need not tell where its owner's home is
-            value = str(value.relative_to(REPOSITORY) if value.is_relative_to(REPOSITORY) else value)
-        plain[name] = value
-    return plain
+    return {name: _plain(value) for name, value in vars(options).items()}
+
+
+def _plain(value):
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        # a run.json that is passed on need not tell where its owner's home is
+        return str(value.relative_to(REPOSITORY) if value.is_relative_to(REPOSITORY) else value)
+    return value
