@@ -65,11 +65,14 @@ is_preprocessed() {
         ${1:+glove_dictionary.npy glove_embeddings.npy imdb_train_glove.txt imdb_test_glove.txt}) >/dev/null 2>&1
 }
 
-# trial_of_3a TRIAL: prints the name of 3a's trial that a trial of 3b or 3c starts from: that of the same name, without its
-# -seedN, if the table or 3a/trials/ has it, trained or not; else "default"
+# trial_of_3a TRIAL: prints the name of 3a's trial that a trial of 3b or 3c starts from: that of the same name, or of the
+# beginning of it (wide for wide-seed1), if the table or 3a/trials/ has it, trained or not; else "default"
 trial_of_3a() {
-    local own=${1%-seed[0-9]*}
-    [ -d "3a/trials/$own" ] || cut -d , -f 1,2 "$TABLE" | tr -d '" \r' | grep -xF "3a,$own" >/dev/null || own=default
+    local own=$1
+    until [ -d "3a/trials/$own" ] || cut -d , -f 1,2 "$TABLE" | tr -d '" \r' | grep -xF "3a,$own" >/dev/null; do
+        [[ $own = *-* ]] || { own=default && break; }
+        own=${own%-*}
+    done
     echo "$own"
 }
 

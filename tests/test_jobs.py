@@ -522,7 +522,7 @@ def test_parts_and_trials(any_cluster):
 def test_a_trial_of_3c_starts_from_3as_of_the_same_name(cluster):
     cluster.preprocess()
     lines = [f"{part},{trial}" for part in ("3a", "3b", "3c") for trial in ("default", "dusk")]
-    cluster.write_trials(*lines, "3c,own")
+    cluster.write_trials(*lines, "3c,own", "3c,dusk-in-may")
     # submitted in this call, then waiting from an earlier one; 3a's default is awaited by what has no 3a of its own
     succeed(cluster.submit_all("--trials", "default,dusk", "3a", "3b"))
     succeed(cluster.submit_all("--trials", "own", "3c"))
@@ -530,10 +530,12 @@ def test_a_trial_of_3c_starts_from_3as_of_the_same_name(cluster):
     ids = [waiting[f"3a-{trial}"]["id"] for trial in ("default", "dusk")]
     assert [waiting[f"3b-{trial}"]["depends_on"] for trial in ("default", "dusk")] == [["afterany", one] for one in ids]
     assert waiting["3c-own"]["depends_on"] == ["afterany", ids[0]]
+    succeed(cluster.submit_all("--trials", "dusk-in-may", "3c"))
+    assert cluster.jobs()["3c-dusk-in-may"]["depends_on"] == ["afterany", ids[1]]
     jobs, calls = cluster.run(FAIL="dusk")
     # that of 3a failed: the default one is not taken in its place
     assert not [call for call in calls if call.startswith("3b") and "dusk" in call]
-    assert [jobs[name]["status"] for name in ("3a-dusk", "3b-dusk", "3c-own")] == [1, 1, 0]
+    assert [jobs[name]["status"] for name in ("3a-dusk", "3b-dusk", "3c-own", "3c-dusk-in-may")] == [1, 1, 0, 1]
     done = cluster.submit_all("--trials", "dusk", "3b", "3c")
     assert succeed(done) == ""
     for part in ("3b", "3c"):
