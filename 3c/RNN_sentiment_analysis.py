@@ -18,7 +18,7 @@ from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.errors import InputError
 from common.files import REPOSITORY
-from common.training.checkpoints import load_model_file, load_models
+from common.training.checkpoints import fitting_model_file, load_model_file, load_models
 from common.training.evaluation import evaluate_batches
 from common.training.loop import Training, make_optimizer, make_scheduler
 from common.training.metrics import no_of_hits
@@ -39,10 +39,10 @@ def start_from(language_model, path, model, hyperparameters, vocabulary):
     """Copies the embedding, the LSTM layers and their batch norms of the `language_model`, read from `path`, to
     `model`.
 
-    InputError where that one has another size, number of layers or vocabulary.
+    InputError where that one has another size, number of layers or vocabulary, or is none of this version.
     """
     for name in ("vocab_size", "no_of_hidden_units", "no_of_layers"):
-        theirs, ours = language_model["hyperparameters"][name], hyperparameters[name]
+        theirs, ours = language_model["hyperparameters"].get(name), hyperparameters[name]
         if theirs != ours:
             raise InputError(
                 f"{path} has {name} {theirs}, this model has {ours}: give part 3c the options of part 3a's run"
@@ -51,7 +51,8 @@ def start_from(language_model, path, model, hyperparameters, vocabulary):
         raise InputError(f"{path} was trained with other words than those of this run's vocabulary")
     weights = {name: weight for name, weight in language_model["state_dict"].items() if "decoder" not in name}
     output_weights = {name: weight for name, weight in model.state_dict().items() if "fc_output" in name}
-    model.load_state_dict(weights | output_weights)
+    with fitting_model_file(path, "3a"):
+        model.load_state_dict(weights | output_weights)
 
 
 def groups_by_layer(model, lr):

@@ -382,6 +382,13 @@ def test_a_model_of_another_version(change, refused_test, model_of, tmp_path):
         refused_test(script, f"{file} is of another version of part 3a's model", "train it again", model=file)
 
 
+def test_a_language_model_of_another_version(refused_training, model_of, tmp_path):
+    saved, file = read_model(model_of("3a")), tmp_path / "old.model"
+    saved["state_dict"]["lstm1.weight"] = saved["state_dict"].pop("lstm1.lstm.weight_hh_l0")
+    torch.save(saved, file)
+    refused_training("3c", f"{file} is of another version of part 3a's model", options=["--language-model", file])
+
+
 def test_a_language_model_of_another_size(refused_training, model_of):
     options = ["--language-model", model_of("3a"), "--layers", 2]
     refused_training("3c", model_of("3a"), "no_of_layers 3", "2", options=options)

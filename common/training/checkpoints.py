@@ -3,6 +3,7 @@
 import io
 import sys
 import zipfile
+from contextlib import contextmanager
 
 import torch
 
@@ -85,13 +86,20 @@ def load_model(path, part, model_class, script):
     `script` makes one.
     """
     saved = load_model_file(path, part, script)
-    try:
+    with fitting_model_file(path, part):
         model = model_class(**saved["hyperparameters"])
         model.load_state_dict(saved["state_dict"])
-    except (TypeError, RuntimeError) as error:  # other arguments, other weights
+    return model, saved["vocabulary"]
+
+
+@contextmanager
+def fitting_model_file(path, part):
+    """A `with` block that makes a model of the content of `path`: InputError where that does not fit the class."""
+    try:
+        yield
+    except (KeyError, TypeError, RuntimeError) as error:  # other arguments, other weights
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is of another version of part {part}'s model ({reason}): train it again") from error
-    return model, saved["vocabulary"]
 
 
 def load_models(paths, part, model_class, script, data):
