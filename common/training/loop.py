@@ -16,7 +16,8 @@ from common.files import make_directory, sole_use
 from common.models.sharing import share_batches
 from common.training.checkpoints import save_model
 from common.training.metrics import ProgressBar, Tally, figures_line, perplexity_of
-from common.training.results import plain_options, says_finished, write_note, write_results
+from common.training.options import plain_options
+from common.training.results import says_finished, write_note, write_results
 from common.training.resuming import RunState, Signals, copy_of_weights, make_room
 
 

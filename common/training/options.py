@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+import shlex
 from pathlib import Path
 
 from common.errors import InputError
@@ -193,7 +194,21 @@ def as_words(name, value):
     if value is None or value is False:
         return ""
     values = value if isinstance(value, list) else [] if value is True else [value]
-    return " ".join([f"--{name.replace('_', '-')}", *map(str, values)])
+    return " ".join([f"--{name.replace('_', '-')}", *(shlex.quote(str(value)) for value in values)])
+
+
+def plain_options(options):
+    """The options, as a dict of plain values, with paths as text, from the top directory on."""
+    return {name: _plain(value) for name, value in vars(options).items()}
+
+
+def _plain(value):
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        # a run.json that is passed on need not tell where its owner's home is
+        return str(value.relative_to(REPOSITORY) if value.is_relative_to(REPOSITORY) else value)
+    return value
 
 
 def parse_training_options(parser, script, arguments=None):
@@ -205,7 +220,7 @@ def parse_training_options(parser, script, arguments=None):
     options = parser.parse_args(arguments)
     options.settings = " ".join(
         as_words(name, value)
-        for name, value in vars(options).items()
+        for name, value in plain_options(options).items()
         if name not in PLACES and value != parser.get_default(name)
     )
     part_directory = Path(script).resolve().parent

@@ -4,14 +4,14 @@ import csv
 import io
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from common.distributed.device import threads
 from common.distributed.processes import count
-from common.files import REPOSITORY, new_file, npy_bytes
+from common.files import new_file, npy_bytes
+from common.training.options import plain_options
 
 # log.csv has these figures of each epoch
 LOG_COLUMNS = (
@@ -85,17 +85,3 @@ def says_finished(folder):
         return json.loads((folder / "run.json").read_bytes())["finished"]
     except (OSError, ValueError):
         return False
-
-
-def plain_options(options):
-    """The options, as a dict of plain values, with paths as text, from the top directory on."""
-    return {name: _plain(value) for name, value in vars(options).items()}
-
-
-def _plain(value):
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        # a run.json that is passed on need not tell where its owner's home is
-        return str(value.relative_to(REPOSITORY) if value.is_relative_to(REPOSITORY) else value)
-    return value

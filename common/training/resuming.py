@@ -12,8 +12,8 @@ from common.errors import InputError, RunInterruptedError
 from common.files import make_directory
 from common.training.checkpoints import load_checkpoint, save_checkpoint
 from common.training.metrics import Tally
-from common.training.options import PLACES, as_words
-from common.training.results import plain_options, says_finished
+from common.training.options import PLACES, as_words, plain_options
+from common.training.results import says_finished
 
 # the script's start, but for the import of PyTorch
 START = time.monotonic()
