@@ -69,16 +69,16 @@ def groups_by_layer(model, lr):
     ]
 
 
-def add_verdicts(reviews, teachers, options, device):
+def add_verdicts(reviews, options, device):
     """The labels of the training `reviews`, (reviews,) float, those of unlabelled ones being the probability that the
-    models in the files `teachers` give them, their mean (self-training: Xie et al. 2020, "noisy student").
+    models of `--teachers` give them, their mean (self-training: Xie et al. 2020, "noisy student").
 
     InputError where no review is unlabelled.
     """
     is_unlabelled = reviews.labels < 0
     if not is_unlabelled.any():
         raise InputError(f"{options.data} holds no unlabelled training reviews: leave --teachers out")
-    model, vocabulary = load_models(teachers, "3c", RNN_model, "RNN_sentiment_analysis.py", options.data)
+    model, vocabulary = load_models(options.teachers, "3c", RNN_model, "RNN_sentiment_analysis.py", options.data)
     theirs = load_reviews(options.data, "train", vocabulary, device, labelled=False)  # as they read them
     theirs = theirs.take((theirs.labels < 0).nonzero()[:, 0])
     labels = reviews.labels.clone()
@@ -126,7 +126,7 @@ def main():
     labels = train.labels
     if options.teachers is not None:
         with autocast:
-            labels = add_verdicts(train, options.teachers, options, device)
+            labels = add_verdicts(train, options, device)
     test = load_reviews(options.data, "test", vocabulary, device)
 
     hyperparameters = {

@@ -23,12 +23,12 @@ def teachers(model_of, tmp_path):
     return [model_of("3c"), tmp_path / "backward.model"]
 
 
-def test_an_unlabelled_review_gets_the_teachers_mean_verdict(teachers, sample_data, tmp_path):
+def test_an_unlabelled_review_gets_the_teachers_mean_verdict(teachers, sample_data):
     script = load_file("3c/RNN_sentiment_analysis.py")
-    options = script.parse_options(["--data", f"{sample_data}", "--batch-size", "7"])
+    options = script.parse_options(["--data", f"{sample_data}", "--batch-size", "7", "--teachers", *map(str, teachers)])
     vocabulary = Vocabulary(sample_data, 500)
     reviews, _ = hold_out(load_reviews(sample_data, "train", vocabulary, "cpu", labelled=False), 100, seed=3)
-    labels = script.add_verdicts(reviews, teachers, options, "cpu")
+    labels = script.add_verdicts(reviews, options, "cpu")
     is_labelled = reviews.labels >= 0
     assert 0 < is_labelled.sum() < len(reviews)
     assert torch.equal(labels[is_labelled], reviews.labels[is_labelled])

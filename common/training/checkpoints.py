@@ -97,7 +97,7 @@ def fitting_model_file(path, part):
     """A `with` block that makes a model of the content of `path`: InputError where that does not fit the class."""
     try:
         yield
-    except (KeyError, TypeError, RuntimeError) as error:  # other arguments, other weights
+    except (TypeError, RuntimeError) as error:  # other arguments, other weights
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is of another version of part {part}'s model ({reason}): train it again") from error
 
