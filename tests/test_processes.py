@@ -98,7 +98,9 @@ def together(tmp_path_factory):
             *(1, 1, count),
             run_id="test",
             rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
+            # a name would be looked up in a thread, whose lock a forked process could inherit, and wait for it for ever
+            rdzv_endpoint="127.0.0.1:0",
+            local_addr="127.0.0.1",
             max_restarts=0,
             start_method="spawn" if "cuda" in arguments else "fork",
         )
