@@ -5,8 +5,11 @@ class InputError(Exception):
     """Bad usage or bad input: the message says what is wrong, where, and what to do."""
 
 
-class RunInterruptedError(Exception):
-    """The run was ended from outside; the message says how to go on, `status` is the exit status."""
+class RunInterruptedError(BaseException):
+    """The run was ended from outside; the message says how to go on, `status` is the exit status.
+
+    Like KeyboardInterrupt no Exception: a signal may come while a library runs that goes on after any (tqdm does).
+    """
 
     def __init__(self, message, status):
         super().__init__(message)

@@ -46,7 +46,7 @@ def run_script(main, memory_advice=TRAINING_ADVICE):
         try:
             main()
             sys.stdout.flush()
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, RunInterruptedError) as error:
             explained = _explain(error, memory_advice)
             if explained is None and not is_one_of_several():
                 raise
