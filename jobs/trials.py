@@ -61,11 +61,14 @@ def check(row):
     """ValueError where a row cannot be a trial."""
     if len(row) > len(COLUMNS):
         raise ValueError(f'{len(row)} columns where {len(COLUMNS)} are expected; a text with commas needs "quotes"')
-    part, trial, *_ = row
+    part, trial, options, *_ = row
     if part not in SCRIPTS:
         raise ValueError(f"no part {part!r}: expected one of {' '.join(SCRIPTS)}")
     if not re.fullmatch(r"\w[\w.-]*", trial, re.ASCII):
         raise ValueError(f"{trial!r} is no name for a trial: letters, digits, '.', '_' and '-'")
+    # trial_of_3a in functions.sh finds a trial of 3a by its row
+    if part == "3a" and SEEDS.search(options):
+        raise ValueError("part 3a has no --seeds: write a row for each --seed, which 3b and 3c can start from")
 
 
 def with_seeds(row):

@@ -186,19 +186,22 @@ def test_best_is_what_is_better_by_more_than_the_spread_of_the_seeds(plain, tied
 
 
 def test_other_language_models_and_repeated_seeds_are_no_other_seeds(tmp_path):
-    for trial, seed, language_model in (("a", 0, "x"), ("b", 1, "y"), ("c", 1, "y")):
+    several = ("a", 0, "x"), ("b", 1, "y"), ("c", 1, "y"), ("d", 0, "z"), ("d-seed1", 1, "z-seed1")
+    for trial, seed, language_model in several:
         options = {"seed": seed, "language_model": f"3a/trials/{language_model}/language.model"}
         write_run(tmp_path, "3c", trial, settings=f"--seed {seed}", options=options)
     sheet(tmp_path)
     found = rows(tmp_path)
-    assert not any(row["mean of the seeds"] for row in found.values())
+    # a language model of another seed belongs to another seed
+    assert {trial for (_, trial), row in found.items() if row["mean of the seeds"]} == {"d", "d-seed1"}
     assert found["3c", "b"]["language model"] == "3a/trials/y/language.model"
     assert "--trial b --language-model 3a/trials/y/language.model --seed 1" in found["3c", "b"]["command"]
 
 
 def test_the_handouts_figure_goes_with_the_handouts_settings(tmp_path):
     write_run(tmp_path, "2a")
-    for trial, settings in (("mine", ""), ("again", "--seed 3"), ("other", "--hidden-units 300")):
+    again = "--precision bf16 --seed 3 --test-every 20"
+    for trial, settings in (("mine", ""), ("again", again), ("other", "--hidden-units 300")):
         write_run(tmp_path, "2a", trial, settings=settings)
     sheet(tmp_path)
     figures = {trial: row["handout"] for (_, trial), row in rows(tmp_path).items()}

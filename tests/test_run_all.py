@@ -285,9 +285,7 @@ def test_so_many_at_a_time(side_by_side, tree):
         (tree / "held" / ended).unlink()
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr.replace("installing", "").count("\n")) == (0, 1)
-    first, *others = (int(count) for count, *_ in alongside(tree).values())
-    assert first <= 2  # the second one may be there when it looks
-    assert others == [2, 2, 2, 2]
+    assert all(int(count) <= 2 for count, *_ in alongside(tree).values())  # the other may have gone when one looks
     # the console has a line when one begins and when it ends; what it prints is in files of its own
     for trial in FIVE:
         assert (tree / f"2a/trials/{trial}/test.txt").read_text() in (tree / f"jobs/2a-{trial}.out").read_text()

@@ -34,6 +34,7 @@ WRONG = [
     ("2b,x,–-epochs 3,,", "column 'options': unrecognized arguments: –-epochs 3"),
     ("3c,x,--whole --train-length 50,,", "column 'options': --train-length goes with crops"),
     ("1a,x,--epochs 2 --seeds 0,,", "column 'options': unrecognized arguments: --seeds 0"),
+    ("3a,x,--epochs 2 --seeds 3,,", "part 3a has no --seeds: write a row for each --seed"),
     ("1a,x,--note 'a,,", "column 'options': No closing quotation"),
     ("3b,x,,--whole,", "column 'test options': part 3b has no test script"),
     ("2a,x,,--whole --lengths 50,", "column 'test options': argument --lengths: not allowed with argument --whole"),

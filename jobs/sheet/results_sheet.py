@@ -62,7 +62,8 @@ class Run:
 
     `epochs` holds a dict of figures for each epoch, accuracies in percent; `model_epoch` is the number, from 0, of the
     one whose weights the model has; `tested` holds a `Tested` for each line of the test script. `row` is the run's line
-    of the sheet, a dict from column to text; `alike` is equal for runs that differ in their seed alone.
+    of the sheet, a dict from column to text; `alike` is equal for runs that differ in seeds alone, of their language
+    models, too (`hyperparameters`).
     """
 
     def __init__(self, part, trial, folder, shows):
@@ -81,8 +82,7 @@ class Run:
         elif not self.tested:
             self.state = "its test script was not run"
         self.row = self._row(record, options, shows)
-        settings = without_seed(self.row["settings"])
-        self.alike = settings, self.row["vectors"], self.row["language model"]
+        self.alike = self.row["vectors"], *(hyperparameters(self.row[name]) for name in ("settings", "language model"))
         facts = f"seed {self.seed}; {record['no_of_weights']:,} weights; {record['hardware']}"
         self.details = "\n".join([self.row["command"], facts, record["model"]])
 
@@ -96,7 +96,7 @@ class Run:
         tests = {str(i): epoch["test_accuracy"] for i, epoch in enumerate(self.epochs) if "test_accuracy" in epoch}
         tests = {} if self.holds_out() else tests
         best_test = max(tests, key=tests.get, default="")
-        has_handouts_settings = without_seed(options["settings"]) == ""
+        has_handouts_settings = hyperparameters(options["settings"]) == ""
         if self.trial == "default" and not has_handouts_settings:
             shows = ""  # it does not show what the table says
         row = {
@@ -198,8 +198,9 @@ def read_tested(path):
     return tested
 
 
-def without_seed(settings):
-    return re.sub(r"--seed \d+ ?", "", settings).strip()
+def hyperparameters(words):
+    """The `words` of a command without what belongs to no model: its seed, the precision, how often it is tested."""
+    return re.sub(r"--(seed|precision|test-every) \S+ ?|-seed\d+", "", words).strip()
 
 
 def command_of(part, trial, options):
