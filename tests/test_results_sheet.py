@@ -198,6 +198,17 @@ def test_other_language_models_and_repeated_seeds_are_no_other_seeds(tmp_path):
     assert "--trial b --language-model 3a/trials/y/language.model --seed 1" in found["3c", "b"]["command"]
 
 
+def test_language_models_are_compared_by_perplexity_and_with_their_seeds_alone(tmp_path):
+    several = ("a", "--seed 0", 0, 50), ("a-seed1", "--seed 1", 1, 52), ("b", "--backwards", 0, 45)
+    for trial, settings, seed, perplexity in several:
+        tested = f"60 30.00 4.0000 1.0000 {perplexity}.00\n"
+        write_run(tmp_path, "3a", trial, tested=tested, settings=settings, options={"seed": seed})
+    sheet(tmp_path)
+    assert "a, a-seed1: the same settings with n = 2 seeds; test perplexity: mean 51.00" in text(tmp_path)
+    assert " ahead of " not in text(tmp_path)
+    assert not any(row["best"] for row in rows(tmp_path).values())
+
+
 def test_the_handouts_figure_goes_with_the_handouts_settings(tmp_path):
     write_run(tmp_path, "2a")
     again = "--precision bf16 --seed 3 --test-every 20"
@@ -401,10 +412,14 @@ def test_accuracy_by_length_and_on_whole_reviews(pictures):
 def test_the_axis_of_perplexity_can_be_read(pictures):
     epochs = epochs_of((0.2, math.log(160), 0.2, math.log(100)), (0.3, math.log(45), 0.3, math.log(48)))
     runs = [{"trial": "one", "epochs": epochs}, {"trial": "other", "epochs": epochs[:1]}]
-    (axes,) = pictures(*({"part": "3a", "tested": None} | run for run in runs))["perplexity"].axes
+    picture = pictures(*({"part": "3a", "tested": None} | run for run in runs))["perplexity"]
+    (axes,) = picture.axes
     lines = drawn(axes)
+    assert labels_of(*picture.legends) == ["one, test: 48.00 at the end", "other, test: 100.00 at the end"]
     assert lines["one, test: 48.00 at the end"] == [(0, pytest.approx(100)), (1, pytest.approx(48))]
-    assert lines["other, training: 160.00 at the end"] == [(0, pytest.approx(160))]
+    assert [*map(len, lines.values())] == [2, 1]
+    dashed = [line.get_ydata() for line in axes.lines if line.get_linestyle() == "--"]
+    assert [*map(list, dashed)] == [pytest.approx([160, 45]), pytest.approx([160])]  # in training
     assert len({line.get_color() for line in axes.lines}) == 2
     low, high = axes.get_ylim()
     labels = {label.get_text() for tick, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)}

@@ -147,16 +147,21 @@ def _accuracy_by_length(runs):
 
 
 def _perplexity(runs):
-    figure = Figure(figsize=(8, 6), layout="constrained")
+    """Of all trials of 3a by epoch; the legend has each trial's last figure on the reviews that tell most."""
+    figure = Figure(figsize=(10, 6), layout="constrained")
     axes = figure.subplots()
     for number, run in enumerate(runs):
-        color = _style_of(number)["color"]
-        for split, linestyle in (("train", "--"), ("validation", "-"), ("test", "-")):
-            values = [epoch[f"{split}_perplexity"] for epoch in run.epochs if f"{split}_perplexity" in epoch]
-            if values:
-                label = f"{run.trial}, {SPLITS[split]}: {values[-1]:.2f} at the end"
-                _curves(run, split, {"perplexity": axes}, color=color, linestyle=linestyle, label=label)
-    axes.set(title="3a: perplexity of the language model", xlabel=EPOCH, yscale="log")
+        last = {
+            split: epoch[f"{split}_perplexity"]
+            for epoch in run.epochs
+            for split in SPLITS
+            if f"{split}_perplexity" in epoch
+        }
+        for split, value in last.items():
+            label = f"{run.trial}, {SPLITS[split]}: {value:.2f} at the end" if split == list(last)[-1] else None
+            linestyle = "--" if split == "train" else "-"
+            _curves(run, split, {"perplexity": axes}, **_style_of(number) | {"linestyle": linestyle, "label": label})
+    axes.set(title="3a: perplexity of the language model; dashed: in training", xlabel=EPOCH, yscale="log")
     _dress({"perplexity": axes})
     # plain numbers, 60 and not a power of ten, and lines so close that 48 can be told from 50
     axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 8)))
@@ -165,7 +170,7 @@ def _perplexity(runs):
     axes.yaxis.set_minor_formatter(ticker.NullFormatter())
     axes.grid(alpha=0.5)
     axes.grid(alpha=0.2, which="minor")
-    axes.legend()
+    figure.legend(loc="outside right center", fontsize="small")
     return figure
 
 

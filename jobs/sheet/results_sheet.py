@@ -143,12 +143,16 @@ class Run:
             return next((tested for tested in self.tested if tested.length == self.test_length), None)
         return max(self.tested, key=lambda tested: tested.accuracy, default=None)
 
-    def accuracy(self, on):
-        """The accuracy in percent by which runs are compared, or None: the model's on the reviews held out, `on`
-        "validation", or on the "test" reviews by the test script, else by the train script."""
+    def measure(self):
+        """The name of the figure by which runs are compared."""
+        return "perplexity" if self.part == "3a" else "accuracy"
+
+    def figure(self, on):
+        """The accuracy in percent, or the perplexity, by which runs are compared, or None: the model's on the reviews
+        held out, `on` "validation", or on the "test" reviews by the test script, else by the train script."""
         if on == "test" and self.headline() is not None:
-            return self.headline().accuracy
-        return self.epochs[self.model_epoch].get(f"{on}_accuracy")
+            return getattr(self.headline(), self.measure())
+        return self.epochs[self.model_epoch].get(f"{on}_{self.measure()}")
 
 
 class Section(NamedTuple):
@@ -251,15 +255,15 @@ def review_sections(top, shows, sample):
 def compare(runs):
     """Sentences that compare the finished runs of a part. Their rows get the mean and the standard deviation of the
     seeds; if one group of settings is clearly the best, its rows get "best"."""
-    finished = [run for run in runs if run.finished]
+    finished, measure = [run for run in runs if run.finished], runs[0].measure()
     on = "validation" if all(run.holds_out() for run in finished) else "test"
     alike = {}
     for run in finished:
-        if run.accuracy(on) is not None:
+        if run.figure(on) is not None:
             alike.setdefault(run.alike, []).append(run)
     ranked, deviations, sentences = [], [], []
     for group in alike.values():
-        of_seeds = {run.seed: run.accuracy(on) for run in group}.values()
+        of_seeds = {run.seed: run.figure(on) for run in group}.values()
         names, mean = ", ".join(run.trial for run in group), statistics.mean(of_seeds)
         ranked.append((mean, names, group))
         if len(of_seeds) > 1:
@@ -267,10 +271,11 @@ def compare(runs):
             for run in group:
                 run.row |= {"mean of the seeds": f"{mean:.2f}", "standard deviation": f"{deviations[-1]:.2f}"}
             sentences.append(
-                f"{names}: the same settings with n = {len(of_seeds)} seeds; {on} accuracy: mean {mean:.2f}, standard "
-                f"deviation {deviations[-1]:.2f}."
+                f"{names}: the same settings with n = {len(of_seeds)} seeds; {on} {measure}: mean {mean:.2f}, "
+                f"standard deviation {deviations[-1]:.2f}."
             )
-    if len(ranked) > 1:
+    # perplexities do not compare where the words to predict are others, or the direction
+    if len(ranked) > 1 and measure == "accuracy":
         ranked.sort(key=lambda one: one[0], reverse=True)
         (mean, names, best), (second, others, _) = ranked[:2]
         lead, spread = mean - second, max(deviations, default=None)
