@@ -411,16 +411,20 @@ def test_accuracy_by_length_and_on_whole_reviews(pictures):
 
 def test_the_axis_of_perplexity_can_be_read(pictures):
     epochs = epochs_of((0.2, math.log(160), 0.2, math.log(100)), (0.3, math.log(45), 0.3, math.log(48)))
-    runs = [{"trial": "one", "epochs": epochs}, {"trial": "other", "epochs": epochs[:1]}]
+    untested = [{name: value for name, value in epochs[0].items() if name.startswith("train_")}]
+    several = {"one": epochs, "other": epochs[:1], "untested": untested}
+    runs = [{"trial": trial, "epochs": epochs} for trial, epochs in several.items()]
     picture = pictures(*({"part": "3a", "tested": None} | run for run in runs))["perplexity"]
     (axes,) = picture.axes
     lines = drawn(axes)
-    assert labels_of(*picture.legends) == ["one, test: 48.00 at the end", "other, test: 100.00 at the end"]
+    last = ["one, test: 48.00 at the end", "other, test: 100.00 at the end", "untested, training: 160.00 at the end"]
+    assert labels_of(*picture.legends) == last
     assert lines["one, test: 48.00 at the end"] == [(0, pytest.approx(100)), (1, pytest.approx(48))]
-    assert [*map(len, lines.values())] == [2, 1]
+    assert [*map(len, lines.values())] == [2, 1, 1]
+    assert lines["untested, training: 160.00 at the end"] == [(0, pytest.approx(160))]
     dashed = [line.get_ydata() for line in axes.lines if line.get_linestyle() == "--"]
-    assert [*map(list, dashed)] == [pytest.approx([160, 45]), pytest.approx([160])]  # in training
-    assert len({line.get_color() for line in axes.lines}) == 2
+    assert [*map(list, dashed)] == [pytest.approx([160, 45]), pytest.approx([160]), pytest.approx([160])]  # in training
+    assert len({line.get_color() for line in axes.lines}) == 3
     low, high = axes.get_ylim()
     labels = {label.get_text() for tick, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)}
     assert {"50", "60", "100", "150"} <= labels

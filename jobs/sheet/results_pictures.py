@@ -151,16 +151,13 @@ def _perplexity(runs):
     figure = Figure(figsize=(10, 6), layout="constrained")
     axes = figure.subplots()
     for number, run in enumerate(runs):
-        last = {
-            split: epoch[f"{split}_perplexity"]
-            for epoch in run.epochs
-            for split in SPLITS
-            if f"{split}_perplexity" in epoch
-        }
-        for split, value in last.items():
-            label = f"{run.trial}, {SPLITS[split]}: {value:.2f} at the end" if split == list(last)[-1] else None
-            linestyle = "--" if split == "train" else "-"
-            _curves(run, split, {"perplexity": axes}, **_style_of(number) | {"linestyle": linestyle, "label": label})
+        last = {name: value for epoch in run.epochs for name, value in epoch.items()}
+        splits = [split for split in SPLITS if f"{split}_perplexity" in last]
+        for split in splits:
+            style = _style_of(number) | {"linestyle": "--" if split == "train" else "-"}
+            if split == splits[-1]:
+                style["label"] = f"{run.trial}, {SPLITS[split]}: {last[f'{split}_perplexity']:.2f} at the end"
+            _curves(run, split, {"perplexity": axes}, **style)
     axes.set(title="3a: perplexity of the language model; dashed: in training", xlabel=EPOCH, yscale="log")
     _dress({"perplexity": axes})
     # plain numbers, 60 and not a power of ten, and lines so close that 48 can be told from 50

@@ -62,8 +62,8 @@ class Run:
 
     `epochs` holds a dict of figures for each epoch, accuracies in percent; `model_epoch` is the number, from 0, of the
     one whose weights the model has; `tested` holds a `Tested` for each line of the test script. `row` is the run's line
-    of the sheet, a dict from column to text; `alike` is equal for runs that differ in seeds alone, of their language
-    models, too (`hyperparameters`).
+    of the sheet, a dict from column to text; `alike` is equal for runs of the same vectors whose settings and language
+    models have the same `hyperparameters`.
     """
 
     def __init__(self, part, trial, folder, shows):
