@@ -38,9 +38,10 @@ else
 fi
 : "${LAUNCHER=}"
 if [ "$NODES" -gt 1 ]; then
-    number=${JOB%%.*} number=${number//[!0-9]/} # gives each job a port of its own: jobs may share a node
+    # a port of each job's own, as jobs may share a node; below 32768, from where systems give ports to any program
+    number=${JOB%%.*} number=${number//[!0-9]/}
     TORCHRUN="-m torch.distributed.run --nnodes=$NODES --nproc_per_node=$GPUS --rdzv_backend=c10d --rdzv_id=$number"
-    TORCHRUN="$TORCHRUN --rdzv_endpoint=$first_node:$((20000 + number % 20000))"
+    TORCHRUN="$TORCHRUN --rdzv_endpoint=$first_node:$((20000 + number % 12000))"
 elif [ "$GPUS" -gt 1 ]; then
     TORCHRUN="-m torch.distributed.run --standalone --nproc_per_node=$GPUS"
 fi

@@ -6,11 +6,14 @@ be preempted (stand_ins/python) stands in the file "preempted".
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
 import shlex
+import signal
 import sys
+import time
 from pathlib import Path
 
 ENDED_BADLY = "deleted: what it waited for ended badly"
@@ -275,6 +278,15 @@ def told(job, spool):
     }
 
 
+def end_all(spool):
+    """Ends the processes of the jobs; a Python prints what each of its threads does."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # it may have ended by itself
+            if f"\0BATCH_SPOOL={spool}\0".encode() in path.read_bytes():
+                os.kill(int(path.parent.name), signal.SIGABRT)
+    time.sleep(1)  # they print
+
+
 def run_jobs(spool, environment):
     """Runs all jobs that can run, one after the other, each with `environment` and its own; returns them all."""
     import subprocess  # the commands need not load it
@@ -293,15 +305,20 @@ def run_jobs(spool, environment):
         workdir = Path(job["workdir"])
         mode = "a" if "restarts" in job else "w"
         with open(workdir / job["output"], mode) as output, open(workdir / job["error"], mode) as error:
-            status = subprocess.run(
-                ["/bin/bash", spool / "script"],
-                cwd=spool,
-                stdout=output,
-                stderr=error,
-                timeout=120,
-                umask=int(job.get("umask", "022"), 8),
-                env={**environment, **job["variables"], **told(job, spool)},
-            ).returncode
+            try:
+                status = subprocess.run(
+                    ["/bin/bash", spool / "script"],
+                    cwd=spool,
+                    stdout=output,
+                    stderr=error,
+                    timeout=120,
+                    umask=int(job.get("umask", "022"), 8),
+                    env={**environment, **job["variables"], **told(job, spool), "PYTHONFAULTHANDLER": "1"},
+                ).returncode
+            except subprocess.TimeoutExpired:
+                end_all(spool)
+                texts = ((workdir / job[name]).read_text() for name in ("output", "error"))
+                raise AssertionError("\n".join(["the job does not end; its output and its stacks:", *texts])) from None
         jobs = load(spool)  # the job may have submitted others
         job = next(other for other in jobs if other["id"] == job["id"])
         (spool / "preempted").unlink(missing_ok=True)
