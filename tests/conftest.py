@@ -19,6 +19,9 @@ from unittest import mock
 # models as small as these only wait for a second thread; set before PyTorch is imported
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# PyTorch asks DNS for the name of each address that it connects to, for ten seconds where no server answers
+os.environ["RES_OPTIONS"] = "timeout:1 attempts:1"
+
 import nltk
 import pytest
 import torch

@@ -273,7 +273,8 @@ def test_a_real_training_on_two_nodes(cluster, sample_data):
     (cluster.tree / "1a" / test).write_text("")
     options = f"PYTHON={sys.executable},DATA={sample_data},DEVICE=cpu,ARGS={TINY['1a']} --epochs 1"
     succeed(cluster.call("qsub", "-l", "nodes=2:ppn=16:xk", "-v", options, "jobs/1a.pbs"))
-    jobs, _ = cluster.run(OMP_NUM_THREADS="1", BATCH_NODES="127.0.0.1 localhost")
+    inherited = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "RES_OPTIONS")}
+    jobs, _ = cluster.run(BATCH_NODES="127.0.0.1 localhost", **inherited)
     assert jobs["imdb-1a"]["status"] == 0, errors(cluster, jobs["imdb-1a"])
     assert json.loads((cluster.tree / "1a" / "run.json").read_text())["processes"] == 2
     # an epoch with its test, from one process
