@@ -311,7 +311,7 @@ def run_jobs(spool, environment):
                     cwd=spool,
                     stdout=output,
                     stderr=error,
-                    timeout=120,
+                    timeout=300,
                     umask=int(job.get("umask", "022"), 8),
                     env={**environment, **job["variables"], **told(job, spool), "PYTHONFAULTHANDLER": "1"},
                 ).returncode
