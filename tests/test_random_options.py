@@ -72,8 +72,9 @@ def usual(sample_data, model_of, tmp_path):
 
 
 @pytest.mark.parametrize("number", range(NUMBER))
-def test_a_random_command_line(number, usual):
+def test_a_random_command_line(number, usual, tmp_path, monkeypatch):
     script, *options = command_line(number, usual)
+    monkeypatch.chdir(tmp_path)  # a path such as "auto" is made there
     start = time.monotonic()
     done = run_here(script, *options)  # which raises what would be a traceback
     told = (script, options, done.stderr)
