@@ -282,7 +282,7 @@ def end_all(spool):
     """Ends the processes of the jobs; a Python prints what each of its threads does."""
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):  # it may have ended by itself
-            if f"\0BATCH_SPOOL={spool}\0".encode() in path.read_bytes():
+            if f"BATCH_SPOOL={spool}".encode() in path.read_bytes().split(b"\0"):
                 os.kill(int(path.parent.name), signal.SIGABRT)
     time.sleep(1)  # they print
 
