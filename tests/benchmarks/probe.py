@@ -1,6 +1,6 @@
-"""Shows on a GPU where the time of 3a's training step goes, and how long it would take as a CUDA graph or a wavefront.
+"""Shows on a GPU where the time of 3a's training step goes.
 
-    python tests/benchmarks/probe.py                        # a minute and a half on a GPU
+    python tests/benchmarks/probe.py                        # a minute on a GPU
     python tests/benchmarks/probe.py --device cpu --small   # tiny sizes, to try the probe itself
 
 Each line, printed at once, has a name, the settings, and the median, the least and the most milliseconds of fifty calls
@@ -11,7 +11,7 @@ and numpy alone; token ids are drawn at random.
 import statistics
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -28,13 +28,9 @@ from common.distributed.device import choose_device, choose_precision
 from common.distributed.ending import run_script
 from common.models.layers import LockedDropout, TimestepBatchNorm
 from common.models.losses import LeanCrossEntropyLoss
-from common.training.metrics import no_of_words_predicted
 from common.training.options import OptionParser, add_device_option
 
 CLIP = 2.0
-CHUNK = 7  # timesteps of the wavefront
-# the greatest difference that the rounding of float32 explains, as a share of a tensor's greatest value
-TOLERANCE = 1e-3
 
 
 class Sizes(NamedTuple):
@@ -49,68 +45,6 @@ class Sizes(NamedTuple):
 
 
 SMALL = Sizes(batches=(6, 4), time=9, units=(8, 16), words=(30, 32), warm_ups=1, calls=3)
-
-
-class Counted(nn.Module):
-    """A language model's loss and how many words it predicted, without the logits: to these a CUDA graph would give a
-    gradient of their size, all zeros."""
-
-    def __init__(self, model, autocast):
-        super().__init__()
-        self.model = model
-        self.autocast = autocast
-
-    def forward(self, x):
-        with self.autocast:
-            loss, logits = self.model(x)
-        return loss, no_of_words_predicted(logits.detach(), x[:, 1:])
-
-
-def with_cuda_graph(model, x):
-    """`model`, trained as a CUDA graph on batches of the shape of x; as it was in evaluation and on other batches.
-
-    What it returns, and its gradients, lie where its next call writes.
-    """
-    buffers = [buffer.clone() for buffer in model.buffers()]
-    plain = model.forward
-    graphed = torch.cuda.make_graphed_callables(model, (x.clone(),)).forward
-    # its warm-up has moved batch norm's running figures, and the graph knows them by their place
-    for buffer, before in zip(model.buffers(), buffers, strict=True):
-        buffer.copy_(before)
-    model.forward = lambda batch: (graphed if batch.shape == x.shape else plain)(batch)
-    return model
-
-
-class Wavefront(nn.Module):
-    """3a's model, layer beside layer: while one reads a chunk of timesteps, the next one reads the chunk before.
-
-    Each layer has a stream of its own; PyTorch runs the backward pass on the same streams.
-    """
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-        self.backend = torch.get_device_module(model.decoder.weight.device)
-        self.streams = [self.backend.Stream() for _ in range(model.no_of_layers)]
-
-    def forward(self, x):
-        model, main, outputs = self.model, self.backend.current_stream(), []
-        model.reset_state()
-        for h in model.embedding(x[:, :-1]).split(CHUNK, dim=1):
-            below = main
-            for i, stream in enumerate(self.streams, 1):
-                stream.wait_stream(below)  # for its chunk, the last that was given to it so far
-                with self.backend.stream(stream):
-                    if h.is_cuda:  # its memory is not to be given away before this stream has read it
-                        h.record_stream(stream)
-                    h = model.get_submodule(f"lstm{i}")(h)
-                    h = model.get_submodule(f"bn_lstm{i}")(h)
-                    h = model.get_submodule(f"dropout{i}")(h)
-                below = stream
-            outputs.append(h)
-        main.wait_stream(below)
-        logits = model.decoder(torch.cat(outputs, dim=1))
-        return model.loss(logits.flatten(0, 1), x[:, 1:].flatten()), logits
 
 
 class Probe:
@@ -177,47 +111,19 @@ class Probe:
             spans = [event.time_range for event in events if not event.is_user_annotation]
             busy, latest = 0, 0
             for span in sorted(spans, key=lambda span: span.start):
-                busy += max(0, span.end - max(span.start, latest)) / 1000  # those of several streams overlap
+                busy += max(0, span.end - max(span.start, latest)) / 1000  # those of cuDNN's several streams overlap
                 latest = max(latest, span.end)
             report(f"{len(spans)} a step, {busy:.3f} ms busy, {busy / median:.0%} of the step's median")
 
-    def training_step(self, name, settings, model, precision=None, make=Counted):
+    def training_step(self, name, settings, model, precision=None):
         """Times a step of the language model that `model()` gives, and counts its kernels."""
         with self.line(name, settings):
-            # the autocast is the model's, for the graph
-            model = make(model().to(self.device), choose_precision(precision or self.usual, self.device))
+            model = model().to(self.device)
             optimizer = torch.optim.Adam(model.parameters(), fused=True)
-            call = partial(step, model, optimizer, (self.x,), CLIP, nullcontext())
+            autocast = choose_precision(precision or self.usual, self.device)
+            call = partial(step, model, optimizer, (self.x,), CLIP, autocast)
             if median := self.time(name, settings, call):
                 self.kernels(f"{name}, kernels", settings, call, median)
-
-    def figures(self, make):
-        """What `make` makes of 3a's model in float32, from seed 0: losses and gradients of steps, one of them on a
-        shorter batch, then the running figures and a test's loss."""
-        torch.manual_seed(0)
-        model = make(self.ours().to(self.device), choose_precision("fp32", self.device))
-        torch.manual_seed(0)  # for the masks
-        figures = []
-        for x in (self.x, self.x, self.x[1:], self.x):
-            model.zero_grad()
-            loss, _ = model(x)
-            loss.backward()
-            figures += [loss.detach().clone(), *(parameter.grad.clone() for parameter in model.parameters())]
-        figures += [buffer.clone() for buffer in model.buffers()]
-        model.eval()
-        with torch.no_grad():
-            return [*figures, model(self.x)[0]]
-
-    def prototype(self, name, settings, make):
-        """Compares what `make` makes of 3a's model with the model; then times its training step."""
-        with self.line(f"{name}, compared", "fp32") as report:
-            ours, theirs = self.figures(make), self.figures(Counted)
-            shares = [(a - b).abs().max() / b.abs().max().clamp(min=1e-3) for a, b in zip(ours, theirs, strict=True)]
-            difference = float(torch.stack(shares).max())
-            if not difference <= TOLERANCE:
-                raise ValueError(f"differs from 3a's model by {difference:.1e}")
-            report(f"the same to {difference:.0e}")
-            self.training_step(name, settings, self.ours, make=make)
 
 
 def whole_steps(probe):
@@ -271,16 +177,6 @@ def lstm_layers(probe):
                 probe.both_ways("LSTM", settings, lambda lstm=lstm, h=h: lstm(h)[0], [h, *lstm.parameters()])
 
 
-def prototypes(probe):
-    def wavefront(model, autocast):
-        return Counted(Wavefront(model), autocast)
-
-    chunks = f"{probe.usual}, chunks of {CHUNK}"
-    probe.prototype("wavefront", chunks, wavefront)
-    probe.prototype("CUDA graph", probe.usual, lambda *of: with_cuda_graph(Counted(*of), probe.x))
-    probe.prototype("wavefront in a CUDA graph", chunks, lambda *of: with_cuda_graph(wavefront(*of), probe.x))
-
-
 def main():
     parser = OptionParser(__doc__.splitlines()[0])
     add_device_option(parser)
@@ -293,7 +189,6 @@ def main():
     whole_steps(probe)
     parts_of_the_step(probe)
     lstm_layers(probe)
-    prototypes(probe)
 
 
 if __name__ == "__main__":
