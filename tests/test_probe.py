@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from conftest import run_here, succeed
+from twins import load_file
 
 from common.distributed.device import cpu_has_bf16
 
@@ -30,3 +31,18 @@ def test_each_line_has_its_numbers():
         for batch in (6, 4):
             names = [name for name, settings, _ in results if settings == f"{setting}, batch {batch}"]
             assert names == ["LSTM forward", "LSTM backward"]
+
+
+def test_what_fails_says_why_and_leaves_the_others_alone(capsys):
+    def fails():
+        raise RuntimeError("no such kernel\nand more")
+
+    module = load_file("tests/benchmarks/probe.py")
+    probe = module.Probe(torch.device("cpu"), module.SMALL)
+    probe.training_step("a model", "fp32", fails)
+    probe.time("a call", "fp32", fails)
+    probe.time("another", "fp32", lambda: None)
+    model, call, another = capsys.readouterr().out.splitlines()
+    assert re.fullmatch("a model +fp32 +failed: RuntimeError: no such kernel", model)
+    assert re.fullmatch("a call +fp32 +failed: RuntimeError: no such kernel", call)
+    assert re.fullmatch(f"another +fp32 +{TIMES}", another)
