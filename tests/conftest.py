@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import math
+import multiprocessing
 import os
 import runpy
 import shutil
@@ -32,6 +33,11 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 REPO = Path(__file__).resolve().parent.parent
 STAND_INS = REPO / "tests" / "stand_ins"
 sys.path[:0] = [str(REPO), str(REPO / "jobs")]
+
+# Processes of the tests' own come from one that has imported what takes seconds, and has one thread: forked from this
+# one they could inherit a lock that one of its threads holds, as in looking up a name, and wait for it for ever.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["nltk", "torch", "torch._dynamo"])  # the last is imported by the first optimizer
 
 # a machine's own NLTK data must not decide what the tests see, nor may NLTK ask a server: the proxy refuses it
 ENVIRONMENT = {"NLTK_DATA": "", "https_proxy": "http://127.0.0.1:9"}
@@ -188,30 +194,32 @@ def data_with(folder, sample_data, files):
     return folder
 
 
-@pytest.fixture
-def signal_at(monkeypatch):
-    """A function: this process, or of several the one of that `rank`, gets the signal `number` when it has counted
-    `batch` batches, of trainings and tests alike; for None its `--max-time` is up."""
+def send_signal_at(monkeypatch, number, batch, rank=0):
+    """This process, or of several the one of that `rank`, gets the signal `number` when it has counted `batch` batches,
+    of trainings and tests alike; for None its `--max-time` is up."""
     from common.training import resuming
     from common.training.metrics import Tally
 
-    def signal_at(number, batch, rank=0):
-        add, counted = Tally.add, 0
+    add, counted = Tally.add, 0
 
-        def add_and_signal(self, *figures):
-            nonlocal counted
-            add(self, *figures)
-            counted += 1
-            if counted == batch and os.environ.get("RANK", "0") == str(rank):
-                if number is None:
-                    monkeypatch.setattr(resuming, "START", -math.inf)
-                else:
-                    with contextlib.suppress(Exception):  # as a library does that goes on whatever happens
-                        signal.raise_signal(number)
+    def add_and_signal(self, *figures):
+        nonlocal counted
+        add(self, *figures)
+        counted += 1
+        if counted == batch and os.environ.get("RANK", "0") == str(rank):
+            if number is None:
+                monkeypatch.setattr(resuming, "START", -math.inf)
+            else:
+                with contextlib.suppress(Exception):  # as a library does that goes on whatever happens
+                    signal.raise_signal(number)
 
-        monkeypatch.setattr(Tally, "add", add_and_signal)
+    monkeypatch.setattr(Tally, "add", add_and_signal)
 
-    return signal_at
+
+@pytest.fixture
+def signal_at(monkeypatch):
+    """`send_signal_at`, undone at the test's end."""
+    return functools.partial(send_signal_at, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import errno
 import gzip
 import io
 import itertools
-import multiprocessing
 import os
 import random
 import shutil
@@ -20,7 +19,7 @@ from unittest import mock
 import nltk
 import numpy as np
 import pytest
-from conftest import ENVIRONMENT
+from conftest import ENVIRONMENT, PROCESSES
 
 import preprocess_data
 from common.data import download, reviews
@@ -348,7 +347,7 @@ def test_a_run_killed_between_two_files_leaves_no_mixture(handout, tmp_path, mon
     for step in itertools.count(1):
         output = tmp_path / str(step)
         shutil.copytree(tmp_path / "old", output)
-        writing = multiprocessing.get_context("fork").Process(target=write_until, args=(step, output))
+        writing = PROCESSES.Process(target=write_until, args=(step, output))
         writing.start()
         writing.join()
         found = [read(output) for read in READERS]

@@ -13,7 +13,19 @@ import warnings
 import pytest
 import torch
 import torch.nn as nn
-from conftest import ENVIRONMENT, PARTS, REPO, read_model, run_here, run_script, succeed, train, training
+from conftest import (
+    ENVIRONMENT,
+    PARTS,
+    PROCESSES,
+    REPO,
+    read_model,
+    run_here,
+    run_script,
+    send_signal_at,
+    succeed,
+    train,
+    training,
+)
 from test_resume import same_run, without_times
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -50,13 +62,13 @@ def test_a_forked_script_ends_as_a_started_one(tmp_path):
 # ------------------------------------------------------------------------------------------ several processes
 
 
-def worker(folder, script, arguments, last):
+def worker(folder, script, arguments, last, signal_at):
     """A process of `together`: runs the script, or calls the function, and leaves what it printed, and its status."""
     rank = os.environ["RANK"]
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        file = open(folder / f"{name}{rank}", "w", buffering=1)  # noqa: SIM115 - open till the end
-        os.dup2(file.fileno(), number)
-        setattr(sys, name, file)
+    for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
+        with open(folder / f"{name}{rank}", "w") as file:
+            os.dup2(file.fileno(), stream.fileno())
+        stream.reconfigure(line_buffering=True)  # what a killed process printed counts, too
     end = os._exit
 
     def leave(status):
@@ -68,6 +80,8 @@ def worker(folder, script, arguments, last):
     os.environ |= ENVIRONMENT
     warnings.simplefilter("error")
     sys.argv = [str(script), *arguments, *(last if int(rank) == int(os.environ["WORLD_SIZE"]) - 1 else [])]
+    if signal_at:
+        send_signal_at(pytest.MonkeyPatch(), *signal_at)
     status = 0
     try:
         if callable(script):
@@ -85,24 +99,25 @@ def worker(folder, script, arguments, last):
 
 @pytest.fixture(scope="session")
 def together(tmp_path_factory):
-    """A function: runs a script, or a function, in `count` processes, the last one also with the options `last`.
+    """A function: runs a script, or a function, in `count` processes, the last one also with the options `last`, and
+    with `send_signal_at` where `signal_at` has its arguments.
 
     Returns what the first printed, all of standard error, and the status of each, None for one that was killed.
-    torchrun's engine starts them, forked from this process, so that PyTorch need not be imported again.
+    torchrun's engine starts them.
     """
 
-    def together(count, script, *arguments, last=()):
+    def together(count, script, *arguments, last=(), signal_at=()):
         folder = tmp_path_factory.mktemp("together")
-        # a forked process cannot use CUDA where this one has
         config = LaunchConfig(
             *(1, 1, count),
             run_id="test",
             rdzv_backend="c10d",
-            # a name would be looked up in a thread, whose lock a forked process could inherit, and wait for it for ever
             rdzv_endpoint="127.0.0.1:0",
             local_addr="127.0.0.1",
             max_restarts=0,
-            start_method="spawn" if "cuda" in arguments else "fork",
+            # it ends all when one has ended; what the others make of that by themselves needs some time
+            monitor_interval=3 if signal_at else 0.1,
+            start_method=PROCESSES.get_start_method(),
         )
         handlers = {
             number: signal.getsignal(number)
@@ -110,21 +125,19 @@ def together(tmp_path_factory):
         }
         failed = False
         try:
-            elastic_launch(config, worker)(folder, script, [*map(str, arguments)], last)
+            elastic_launch(config, worker)(folder, script, [*map(str, arguments)], last, signal_at)
         except ChildFailedError:
             failed = True
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+        # a process that torchrun ended may have left none of them
         stdout, stderr, statuses = (
-            [
-                path.read_text() if path.exists() else None
-                for path in (folder / f"{name}{rank}" for rank in range(count))
-            ]
+            [path.read_text() if path.exists() else "" for path in (folder / f"{name}{rank}" for rank in range(count))]
             for name in ("stdout", "stderr", "status")
         )
         assert not any(stdout[1:])
-        statuses = [status and int(status) for status in statuses]
+        statuses = [int(status) if status else None for status in statuses]
         assert failed == (statuses != [0] * count)
         return stdout[0], "".join(stderr), statuses
 
@@ -252,30 +265,25 @@ STOPPED = [
 
 
 @pytest.mark.parametrize(("number", "rank", "batch", "expected"), STOPPED)
-def test_what_stops_one_costs_no_batch(
-    number, rank, batch, expected, straight, together, sample_data, tmp_path, signal_at, monkeypatch
-):
+def test_what_stops_one_costs_no_batch(number, rank, batch, expected, straight, together, sample_data, tmp_path):
     command = training("1a", sample_data, tmp_path, "--max-time", 1000)
-    signal_at(number, batch, rank)
-    printed, stderr, statuses = together(2, *command)
+    printed, stderr, statuses = together(2, *command, signal_at=(number, batch, rank))
     assert statuses == expected, stderr
     (line,) = [line for line in stderr.splitlines() if not line.startswith("running ")]
     assert line.startswith(f"interrupted by {number.name if number else '--max-time'} in epoch ")
     assert f"saved in {tmp_path}" in line
 
-    monkeypatch.undo()
     stdout, stderr, statuses = together(2, *command, "--resume")
     assert statuses == [0, 0], stderr
     assert same_run(straight[0], tmp_path)
     assert without_times(printed + stdout) == straight[1]
 
 
-def test_another_number_of_processes_goes_on(together, sample_data, tmp_path, signal_at, monkeypatch):
+def test_another_number_of_processes_goes_on(together, sample_data, tmp_path):
     straight = succeed(train("1a", sample_data, tmp_path / "straight"))
-    signal_at(signal.SIGTERM, 30, rank=2)
-    printed, _, statuses = together(3, *training("1a", sample_data, tmp_path / "stopped"))
+    command = training("1a", sample_data, tmp_path / "stopped")
+    printed, _, statuses = together(3, *command, signal_at=(signal.SIGTERM, 30, 2))
     assert statuses == [143] * 3
-    monkeypatch.undo()
     resumed = succeed(train("1a", sample_data, tmp_path / "stopped", "--resume"))
     assert close_weights(tmp_path / "straight" / "BOW.model", tmp_path / "stopped" / "BOW.model")
     assert without_times(printed + resumed.stdout) == without_times(straight.stdout)
@@ -284,10 +292,10 @@ def test_another_number_of_processes_goes_on(together, sample_data, tmp_path, si
 # ------------------------------------------------------------------------------------------------- ending
 
 
-def test_when_a_process_dies_the_others_end(together, sample_data, tmp_path, signal_at, monkeypatch):
-    signal_at(signal.SIGKILL, 75, rank=2)
+def test_when_a_process_dies_the_others_end(together, sample_data, tmp_path):
     begin = time.monotonic()
-    _, stderr, statuses = together(3, *training("1a", sample_data, tmp_path, "--epochs", 100000))
+    command = training("1a", sample_data, tmp_path, "--epochs", 100000)
+    _, stderr, statuses = together(3, *command, signal_at=(signal.SIGKILL, 75, 2))
     assert time.monotonic() - begin < processes.WAITING.total_seconds()
     assert statuses == [1, 1, None]
     (message,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
@@ -295,7 +303,6 @@ def test_when_a_process_dies_the_others_end(together, sample_data, tmp_path, sig
     assert "--resume" in message
     done = len(load_checkpoint(tmp_path / "BOW.state", "1a", (), "")["history"])
 
-    monkeypatch.undo()
     resumed = succeed(train("1a", sample_data, tmp_path, "--epochs", done + 1, "--resume"))
     assert f"going on after epoch {done - 1}\n" in resumed.stderr
 
