@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -75,7 +76,7 @@ def preprocess(options):
     if vectors:
         write_glove(output, corpus, glove.name, *vectors)
     else:
-        command = f"preprocess_data.py --glove FILE --output {output}"
+        command = shlex.join(["python", sys.argv[0], "--glove", "FILE", "--output", str(output)])
         note(f"no GloVe files (parts 1b and 2b need them): run later  {command}")
     if imdb:
         print_statistics(corpus)
@@ -262,6 +263,8 @@ def read_corpus(output):
     """The `Corpus` that an earlier run wrote to `output`."""
     from common.data.reviews import Vocabulary, load_lines, load_reviews  # only this needs PyTorch
 
+    if not (output / "imdb_dictionary.npy").exists():
+        raise InputError(f"{output} holds no reviews yet: give --imdb PATH too, or the --output of an earlier run")
     vocabulary = Vocabulary(output)
     both = (load_reviews(output, split, vocabulary, "cpu", labelled=False) for split in SPLITS)
     train, test = (Tokens(reviews.ids.numpy(), reviews.lengths.numpy()) for reviews in both)

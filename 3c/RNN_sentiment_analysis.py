@@ -94,8 +94,9 @@ def parse_options(arguments=None):
     add_sequence_options(parser, train_length=100, test_length=200, test_every=3, layers=3)
     add_pool_option(parser)
     add = parser.add_argument
-    add("--language-model", type=Path, default=LANGUAGE_MODEL, metavar="FILE", help="made by part 3a")
-    add("--from-scratch", action="store_true", help="start from random weights instead")
+    add_start = parser.add_mutually_exclusive_group().add_argument
+    add_start("--language-model", type=Path, default=LANGUAGE_MODEL, metavar="FILE", help="made by part 3a")
+    add_start("--from-scratch", action="store_true", help="start from random weights instead")
     parts = "last: the last LSTM layer and the output; by-layer: all, each at a 2.6th of the rate of the one above"
     add("--fine-tune", choices=["last", "all", "by-layer"], default="last", help=parts)
     verdicts = "models of this part, whose verdicts are the labels of the unlabelled reviews: these are trained on, too"

@@ -3,6 +3,7 @@
 import fcntl
 import io
 import os
+import re
 import sys
 import tarfile
 import tempfile
@@ -120,6 +121,11 @@ def writing(path):
         yield
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def no_formula(cell):
+    """The text of a table's cell as text to a spreadsheet, which computes what begins with one of four signs."""
+    return f"'{cell}" if re.match(r"[=+@-](?![\d.]+$)", cell) else cell
 
 
 def npy_bytes(array):

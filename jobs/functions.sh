@@ -30,7 +30,8 @@ parse_arguments() {
         shift
     done
     [ -z "$glove" ] || [ -n "$imdb" ] || fail "--glove goes with --imdb"
-    [ -z "$sample" ] || [ -z "$imdb$names" ] || fail "--sample goes with neither --imdb nor --trials"
+    [ -z "$sample" ] || [ -z "$imdb" ] || fail "--sample does not go with --imdb"
+    [ -z "$sample" ] || [ -z "$names" ] || fail "--trials goes with the real data (--imdb), not with the made-up sample"
     [[ $SIDE_BY_SIDE =~ ^([1-9][0-9]*)?$ ]] || fail "--side-by-side $SIDE_BY_SIDE: expected how many trials run at a time"
     TABLE=jobs/trials.csv names=${names:-default}
     [ -z "$sample" ] || TABLE=jobs/sample.csv DATA=preprocessed_data/sample names=sample
@@ -100,9 +101,9 @@ run() {
 # run_trial PART: trains and tests the TRIAL, but for what is done. DEADLINE, in seconds since 1970, may be empty; a training
 # that it stops gives the status 75: it has to go on later
 run_trial() {
-    local given=(--data "$DATA" ${DEVICE:+--device "$DEVICE"}) start='' left='' resume='' command
+    local given=(--data "$DATA" ${DEVICE:+--device "$DEVICE"}) start='' left='' resume='' command part
     set_paths "$1" "$TRIAL"
-    [[ $1 != 3[bc] ]] || start=$(language_model "$TRIAL")
+    [[ $1 != 3[bc] || $ARGS = *--from-scratch* ]] || start=$(language_model "$TRIAL")
     [ -n "$DRY_RUN" ] || mkdir -p "$folder"
     if [ -z "$DRY_RUN" ] && [ -n "$start" ] && grep -qs '^ *"finished": false' "${start%/*}/run.json"; then
         echo "error: the training of $start has not come to its end" >&2
@@ -115,7 +116,7 @@ run_trial() {
         [ -z "$DEADLINE" ] || left=$((DEADLINE - $(date +%s) + 30)) # rounded to minutes below
         [ "${left:-60}" -ge 60 ] || return 75
         echo "== $folder: ${train_script##*/}"
-        [ -n "$DRY_RUN" ] || rm -f "$result" # it is an earlier training's
+        [ -n "$DRY_RUN" ] || rm -f "$result" "$result".*.part # they are an earlier training's
         [ ! -e "$state" ] || resume=--resume
         run "$ARGS" "$train_script" "${given[@]}" --trial "$TRIAL" ${left:+--max-time "$((left / 60))"} \
             ${start:+--language-model "$start"} $resume
@@ -128,8 +129,9 @@ run_trial() {
     elif [ -n "$DRY_RUN" ]; then
         "${command[@]}"
     else
-        "${command[@]}" | tee "$result.part"
-        mv "$result.part" "$result" # now it is whole
+        part=$result.$$.part # its own: another run may test the same trial
+        "${command[@]}" | tee "$part"
+        mv "$part" "$result" # now it is whole
     fi
 }
 

@@ -24,7 +24,7 @@ from conftest import (
     training,
 )
 
-from common.data.reviews import Vocabulary, load_reviews
+from common.data.reviews import Vocabulary, load_glove_embeddings, load_reviews
 from common.distributed.ending import run_script as run_script_of_ours
 from common.errors import InputError
 from common.files import npy_bytes
@@ -272,6 +272,16 @@ def test_embeddings_of_fewer_words_than_the_dictionary(refused_training, sample_
     refused_training("1b", "glove_embeddings.npy", f"{len(embeddings)} rows", data=data)
 
 
+def test_embeddings_of_the_handouts_own_script(sample_data, tmp_path):
+    """They are float64 there."""
+    embeddings = np.load(sample_data / "glove_embeddings.npy")
+    content = {"glove_embeddings.npy": npy_bytes(embeddings.astype(np.float64))}
+    data = data_with(tmp_path / "data", sample_data, content)
+    found = load_glove_embeddings(data, len(embeddings) - 1, "cpu")
+    assert found.dtype == torch.float32
+    assert torch.equal(found, torch.from_numpy(embeddings))
+
+
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
@@ -318,20 +328,27 @@ def test_no_model_yet(refused_test, refused_training, tmp_path):
     refused_training("3c", none, f"run {TRAIN_SCRIPT['3a']} first", options=["--language-model", none])
 
 
-def test_the_model_of_a_trial_is_named(tree, trained, sample_data):
-    """As after jobs/run_all.sh, whose sample is a trial."""
-    model = tree / "1a" / "BOW.model"
-    trial = tree / "1a" / "trials" / "sample" / "BOW.model"
-    trial.parent.mkdir(parents=True)
-    model.rename(trial)
-    command = [str(tree / TEST_SCRIPT["1a"]), "--data", sample_data]
+def test_how_to_come_by_a_missing_model(tree, trained, sample_data):
+    model, trials = tree / "1a/BOW.model", tree / "1a/trials"
+    command, script = [str(tree / TEST_SCRIPT["1a"]), "--data", sample_data], TRAIN_SCRIPT["1a"]
+    refused(run_here(*command, "--trial", "new"), f"run {script} --trial new first")
+    (trials / "cut").mkdir(parents=True)
+    (trials / "cut/BOW.state").touch()
+    cut = "its training was cut off: the command of"
+    refused(run_here(*command, "--trial", "cut"), f"{cut} {script} --trial cut with --resume goes on")
+    # as after jobs/run_all.sh, whose sample is a trial
+    (trials / "sample").mkdir()
+    for kind in ("model", "state"):
+        model.with_suffix(f".{kind}").rename(trials / f"sample/BOW.{kind}")
     try:
-        done = run_here(*command)
-        refused(done, f"run {TRAIN_SCRIPT['1a']} first, or take a trial's: --trial sample has {trial}")
+        refused(
+            run_here(*command), f"run {script} first, or take a trial's: --trial sample has {trials}/sample/BOW.model"
+        )
         succeed(run_here(*command, "--trial", "sample"))
     finally:
-        trial.rename(model)
-        shutil.rmtree(trial.parents[1])
+        for kind in ("model", "state"):
+            (trials / f"sample/BOW.{kind}").rename(model.with_suffix(f".{kind}"))
+        shutil.rmtree(trials)
 
 
 class Bomb:

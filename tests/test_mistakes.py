@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import run_here, succeed
 
+from common.errors import InputError
 from common.training.mistakes import FIRST_WORDS, print_mistakes
 
 LABELS = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0])
@@ -39,6 +40,13 @@ def test_the_counts_and_the_surest_first(data, capsys):
     assert lines[9].endswith(" …")
     assert len(lines[9].split()) == FIRST_WORDS + 1
     assert len(lines) == 10
+
+
+def test_a_folder_of_the_handouts_own_script_has_no_names(data, capsys):
+    (data / "imdb_test_names.txt").unlink()
+    with pytest.raises(InputError, match=r"imdb_test_names\.txt.* run preprocess_data\.py"):
+        print_mistakes([0.9, 0.8, 0.4, 0.1, 0.0], LABELS, data, 3)
+    assert capsys.readouterr().out == ""
 
 
 def test_where_nothing_is_wrong(data, capsys):

@@ -151,6 +151,7 @@ TEXTS = [
     "这部电影",
     "great, " * 300,
     "It wasn\u2019t good.",
+    "= great",
 ]
 
 
@@ -163,9 +164,9 @@ def test_a_file_of_reviews(part, model_of, sample_data, tmp_path):
     (tmp_path / "reviews.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8-sig")
     rows = table(score(part, model_of, sample_data, "--reviews", tmp_path / "reviews.txt", "--batch-size", 3))
     assert rows[0] == ["review", "probability", "verdict", "first words"]
-    assert [row[0] for row in rows[1:]] == ["1", "2", "3", "4", "5", "6"]
+    assert [row[0] for row in rows[1:]] == ["1", "2", "3", "4", "5", "6", "7"]
     for text, (_, probability, word, first_words) in zip(TEXTS, rows[1:], strict=True):
-        assert first_words == " ".join(text.split()[:8])
+        assert first_words == " ".join(text.split()[:8]).replace("= great", "'= great")  # no formula
         if text in TEXTS[2:4]:
             assert (probability, word) == ("", "no known word")
         else:

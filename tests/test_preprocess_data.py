@@ -562,11 +562,10 @@ def test_an_output_folder_that_cannot_be_written(imdb, tmp_path):
 
 
 def test_glove_alone_needs_the_files_of_an_earlier_run(imdb, glove, tmp_path):
-    output = tmp_path / "output"
-    assert "imdb_dictionary.npy: No such file or directory; run preprocess_data.py" in fail(
-        "--glove", glove, "--output", output
-    )
-    succeed("--imdb", imdb, "--output", output)
+    output = tmp_path / "the output"
+    assert f"{output} holds no reviews yet: give --imdb PATH too" in fail("--glove", glove, "--output", output)
+    done = succeed("--imdb", imdb, "--output", output)
+    assert done.stderr.endswith(f"run later  python preprocess_data.py --glove FILE --output '{output}'\n")
     # as a folder that the handout's own script made
     (output / "imdb_test_unknown.txt").rename(tmp_path / "kept")
     assert "imdb_test_unknown.txt: No such file" in fail("--glove", glove, "--output", output)

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from argparse import Namespace
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -19,7 +21,7 @@ sys.path.insert(0, str(REPO / "jobs" / "sheet"))
 import results_pictures
 import results_sheet
 
-from common.training.options import training_options
+from common.training.options import plain_options, training_options
 
 REVIEW = "a film that costs $ 5 | and more ."
 PICTURES = [*(f"learning_curves_{part}.png" for part in PARTS), "accuracy_by_length.png", "perplexity.png"]
@@ -35,7 +37,7 @@ def write_run(top, part, trial="default", epochs=None, tested="80.00 0.5000 1.00
     """Writes the run.json and, unless `tested` is None, the test.txt of a run; returns its folder."""
     folder = top / part / ("" if trial == "default" else f"trials/{trial}")
     folder.mkdir(parents=True)
-    epochs = epochs or epochs_of((0.64, 0.68))
+    epochs = epochs_of((0.64, 0.68)) if epochs is None else epochs
     options = {"settings": settings, "seed": 0, "epochs": 3, "test_length": 60} | changes.pop("options", {})
     run = {"part": part, "finished": True, "model_epoch": len(epochs) - 1, "vectors": None, "no_of_weights": 1000}
     run |= {"hardware": "CPU, 1 thread", "model": "model()", "note": "", "epochs": epochs, "options": options}
@@ -127,6 +129,13 @@ def test_trials_and_notes(tmp_path):
     assert found["1a", "default"]["what it shows"] == ""  # it has other settings than the table's
     (line,) = [line for line in text(tmp_path).splitlines() if line.startswith("| n0 ")]
     assert line.endswith("| a \\| remark |")
+
+
+def test_paths_are_told_from_the_top_directory_on(monkeypatch):
+    monkeypatch.chdir(REPO / "3c")
+    paths = {"../3a/language.model": "3a/language.model", "../../imdb": "../imdb", f"{REPO}/1a": "1a", "/data": "/data"}
+    found = plain_options(Namespace(output=Path("trials"), teachers=[*map(Path, paths)]))
+    assert found == {"output": "3c/trials", "teachers": [*paths.values()]}
 
 
 def test_a_note_is_one_line():
@@ -251,10 +260,22 @@ def test_messages_among_the_lines_are_passed_over(tmp_path, model_of, sample_dat
     assert rows(tmp_path)["3a", "default"]["accuracy at 60"]
 
 
+def test_a_run_in_its_first_epoch(tmp_path):
+    run = {"epochs": [], "model_epoch": -1, "finished": False}
+    for part in ("1a", "3a"):
+        write_run(tmp_path, part, tested=None, **run)
+        write_run(tmp_path, part, "done")
+    assert "warning" not in sheet(tmp_path, pictures=True).stderr
+    found = rows(tmp_path)
+    for part in ("1a", "3a"):
+        assert found[part, "default"]["state"] == "not finished: 0 of 3 epochs"
+        assert found[part, "default"]["epoch kept"] == found[part, "default"]["seconds an epoch"] == ""
+
+
 def test_what_lies_beside_the_trials(tmp_path):
     """Neither what a training moved out of the way nor an editor's folder is a trial."""
     write_run(tmp_path, "1a", "mine")
-    for folder in ("1a/previous", "1a/trials/previous", "1a/trials/mine/previous", "1a/trials/.ipynb_checkpoints"):
+    for folder in ("1a/previous", "1a/trials/mine/previous", "1a/trials/.ipynb_checkpoints"):
         (tmp_path / folder).mkdir()
         shutil.copy(tmp_path / "1a/trials/mine/test.txt", tmp_path / folder)
     assert "warning" not in sheet(tmp_path).stderr

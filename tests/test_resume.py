@@ -231,6 +231,8 @@ def test_a_note_is_added_afterwards(run, tmp_path):
     after = {path.name: path.read_bytes() for path in (tmp_path / "done").iterdir()}
     assert after.pop("run.json") == before.pop("run.json").replace(b'"first"', b'"second thoughts"')
     assert after == before
+    succeed(run("1a", "done", "--epochs", 2, "--resume"))  # without one, the old one stays
+    assert json.loads((tmp_path / "done/run.json").read_text())["note"] == "second thoughts"
 
 
 def test_a_finished_run_is_left_as_it_is(run, tmp_path):

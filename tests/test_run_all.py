@@ -77,7 +77,7 @@ HEADER = "part,trial,options,test options,what it shows\n"
         (["--imdb"], "--imdb needs a value; bash "),
         (["--imdb", "nowhere"], "there is no nowhere"),
         (["--glove", "glove.txt"], "--glove goes with --imdb"),
-        (["--trials", "all"], "--sample goes with neither --imdb nor --trials"),
+        (["--trials", "all"], "--trials goes with the real data"),
         (["--side-by-side", "0"], "--side-by-side 0: expected how many trials run at a time"),
         (["--imdb", "aclImdb", "--trials", "default,nix"], "jobs/trials.csv has no trial nix"),
     ],
@@ -180,6 +180,30 @@ def test_it_runs_in_its_own_folder(run_all, tree, monkeypatch):
         ["bash", "jobs/run_all.sh", "--dry-run"], cwd=tree, capture_output=True, text=True, timeout=60
     )
     assert done.stdout.startswith("== preprocessing\n.venv/bin/python preprocess_data.py "), done.stderr
+
+
+def test_from_scratch_takes_no_language_model(run_all, tree):
+    done, _ = succeed(run_all(*REAL, "--trials", "from-scratch,fine-tune-all", "3c", "--dry-run", cwd=tree.parent))
+    trainings = [words for words in commands(done) if words[0] == "3c/RNN_sentiment_analysis.py"]
+    assert {"--from-scratch" in words: "--language-model" in words for words in trainings} == {True: False, False: True}
+
+
+def test_two_tests_of_a_trial_at_once(tree):
+    """Each keeps its lines in a file of its own, and the one that ends last gives the result."""
+    (tree / "2a").mkdir()
+    (tree / "2a/rnn.model").touch()
+    (tree / "2a/run.json").write_text('"finished": true')
+    (tree / "2a/RNN_test.py").write_text("echo 50 80.00; sleep 1; echo 100 85.00")
+    settings = "DATA=. TRIAL=default JOB=1 PYTHON=bash"
+    settings += "".join(f" {name}=''" for name in ("ARGS", "TEST_ARGS", "DEVICE", "DRY_RUN", "LAUNCHER", "TORCHRUN"))
+    command = ["bash", "-c", f"set -euo pipefail; . jobs/functions.sh; {settings}; run_trial 2a"]
+    first = subprocess.Popen(command, cwd=tree, stdout=subprocess.DEVNULL)
+    time.sleep(0.5)
+    second = subprocess.Popen(command, cwd=tree, stdout=subprocess.DEVNULL)
+    for run in (first, second):
+        assert run.wait(60) == 0
+        assert (tree / "2a/test.txt").read_text() == "50 80.00\n100 85.00\n"
+    assert not [*tree.glob("2a/*.part")]
 
 
 def test_what_is_missing_is_done_again(run_all, tree):

@@ -95,12 +95,13 @@ def load_glove_embeddings(data, vocab_size, device, in_size=None):
     """
     path = Path(data) / "glove_embeddings.npy"
     embeddings = _load_array(path)
-    if embeddings.ndim != 2 or embeddings.dtype != np.float32 or len(embeddings) <= vocab_size:
-        raise InputError(f"{path} is damaged: not {vocab_size + 1} rows of float32; run preprocess_data.py again")
+    # the handout's own preprocess_data.py writes float64
+    if embeddings.ndim != 2 or embeddings.dtype.kind != "f" or len(embeddings) <= vocab_size:
+        raise InputError(f"{path} is damaged: not {vocab_size + 1} rows of floats; run preprocess_data.py again")
     features = embeddings.shape[1]
     if in_size not in (None, features):
         raise InputError(f"{path} has {features} features, the model {in_size}: give the --data of its training")
-    return torch.from_numpy(embeddings[: vocab_size + 1].copy()).to(device)
+    return torch.from_numpy(embeddings[: vocab_size + 1].astype(np.float32)).to(device)
 
 
 def load_reviews(data, split, vocabulary, device, labelled=True):

@@ -67,16 +67,20 @@ def load_model_file(path, part, script):
     Says on standard error if its training is not finished. InputError as of `load_checkpoint`.
     """
     keys = ("hyperparameters", "state_dict", "vocabulary")
-    saved = load_checkpoint(path, part, keys, f"run {part}/{script} first{_of_a_trial(path)}")
+    saved = load_checkpoint(path, part, keys, _advice(path, part, script))
     if not saved.get("finished", True):
         print(f"{path} is not trained to its end: it is that of epoch {saved['epochs_done'] - 1}", file=sys.stderr)
     return saved
 
 
-def _of_a_trial(path):
-    """Advice to take a trial's model in place of that at `path`, which is missing, if there is one."""
+def _advice(path, part, script):
+    """How to come by the model at `path`, which is missing or cannot be used."""
+    trial = f" --trial {path.parent.name}" if path.parent.parent.name == "trials" else ""
+    if not path.exists() and path.with_suffix(".state").exists():
+        return f"its training was cut off: the command of {part}/{script}{trial} with --resume goes on"
     found = [] if path.exists() else sorted(path.parent.glob(f"trials/*/{path.name}"))
-    return f", or take a trial's: --trial {found[0].parent.name} has {found[0]}" if found else ""
+    other = f", or take a trial's: --trial {found[0].parent.name} has {found[0]}" if found else ""
+    return f"run {part}/{script}{trial} first{other}"
 
 
 def load_model(path, part, model_class, script):

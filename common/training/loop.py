@@ -17,7 +17,7 @@ from common.models.sharing import share_batches
 from common.training.checkpoints import save_model
 from common.training.metrics import ProgressBar, Tally, figures_line, perplexity_of
 from common.training.options import plain_options
-from common.training.results import says_finished, write_note, write_results
+from common.training.results import recorded, write_note, write_results
 from common.training.resuming import RunState, Signals, copy_of_weights, make_room
 
 
@@ -121,7 +121,7 @@ class Training:
                 stack.enter_context(sole_use(self.options.output))
             if self.options.resume:
                 self.state.resume()
-                self._was_finished = says_finished(self.options.output) and self._is_finished()
+                self._was_finished = recorded(self.options.output, "finished") and self._is_finished()
                 if self.history:
                     going_on = f"going on {self.state}"
                     finished = f"finished already: epoch {len(self.history) - 1} was the last"

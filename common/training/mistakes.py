@@ -14,6 +14,7 @@ def print_mistakes(probabilities, labels, data, no_of_mistakes):
     `probabilities`, a list of float, are those that each test review is positive, `labels` (reviews,) float what it is.
     `data` is the folder of preprocessed data, where their texts are.
     """
+    names = load_lines(data, "imdb_test_names.txt")
     probabilities = torch.tensor(probabilities, dtype=torch.float64)
     is_positive, said_positive = labels.cpu() == 1, probabilities >= 0.5
     print("              said negative  said positive")
@@ -29,16 +30,15 @@ def print_mistakes(probabilities, labels, data, no_of_mistakes):
     wrong = (is_positive != said_positive).nonzero()[:, 0]
     surest = (probabilities[wrong] - 0.5).abs().argsort(descending=True, stable=True)
     rows = wrong[surest][:no_of_mistakes].tolist()
-    for row, (name, text) in zip(rows, _names_and_texts(data, rows), strict=True):
+    for row, text in zip(rows, _texts(data, rows), strict=True):
         kinds = ("positive", "negative") if said_positive[row] else ("negative", "positive")
-        print(f"\n{probabilities[row]:.4f} {kinds[0]}, but it is {kinds[1]}: {name}\n{text}")
+        print(f"\n{probabilities[row]:.4f} {kinds[0]}, but it is {kinds[1]}: {names[row]}\n{text}")
 
 
-def _names_and_texts(data, rows):
-    """The file's name and the first words of each of the test reviews `rows`."""
+def _texts(data, rows):
+    """The first words of each of the test reviews `rows`."""
     vocabulary = Vocabulary(data)
     reviews = load_reviews(data, "test", vocabulary, "cpu")
-    names = load_lines(data, "imdb_test_names.txt")
     # the words that became zeros, of all reviews in their order
     unknown = load_lines(data, "imdb_test_unknown.txt")
     for row in rows:
@@ -46,4 +46,4 @@ def _names_and_texts(data, rows):
         ids = reviews.ids[start : start + min(FIRST_WORDS, int(reviews.lengths[row]))].tolist()
         others = iter(unknown[int((reviews.ids[:start] == 0).sum()) :])
         words = [str(vocabulary.words[number - 1]) if number else next(others) for number in ids]
-        yield names[row], detokenize(words) + (" …" if reviews.lengths[row] > FIRST_WORDS else "")
+        yield detokenize(words) + (" …" if reviews.lengths[row] > FIRST_WORDS else "")

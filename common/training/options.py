@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import re
 import shlex
 from pathlib import Path
@@ -198,7 +199,8 @@ def as_words(name, value):
 
 
 def plain_options(options):
-    """The options, as a dict of plain values, with paths as text, from the top directory on."""
+    """The options, as a dict of plain values, with paths as text: from the top directory on, where they lie in it or
+    are relative ones."""
     return {name: _plain(value) for name, value in vars(options).items()}
 
 
@@ -207,7 +209,8 @@ def _plain(value):
         return [_plain(item) for item in value]
     if isinstance(value, Path):
         # a run.json that is passed on need not tell where its owner's home is
-        return str(value.relative_to(REPOSITORY) if value.is_relative_to(REPOSITORY) else value)
+        is_elsewhere = value.is_absolute() and not value.is_relative_to(REPOSITORY)
+        return str(value) if is_elsewhere else os.path.relpath(value, REPOSITORY)
     return value
 
 

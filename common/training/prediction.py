@@ -11,6 +11,7 @@ from common.data.batches import Bags, shortest_first, whole_batches
 from common.data.reviews import Reviews, load_reviews
 from common.data.tokenizing import load_punkt, tokenize
 from common.errors import InputError
+from common.files import no_formula
 from common.training.mistakes import print_mistakes
 
 # how phones and word processors write what the reviews of the data set hold as typewriters do
@@ -112,7 +113,8 @@ def print_verdicts(path, data, vocabulary, device, probabilities_of):
     table.writerow(["review", "probability", "verdict", "first words"])
     for name, content, has_verdict in zip(names, contents, is_known.tolist(), strict=True):
         told = verdict(next(probabilities)).split() if has_verdict else ("", "no known word")
-        table.writerow([name, *told, " ".join(content.decode("utf-8-sig").split()[:FIRST_WORDS])])
+        first_words = " ".join(content.decode("utf-8-sig").split()[:FIRST_WORDS])
+        table.writerow([no_formula(str(name)), *told, no_formula(first_words)])
 
 
 @torch.no_grad()

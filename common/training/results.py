@@ -79,9 +79,9 @@ def _about_vectors(data, vectors):
     return ({"file": path.read_text(encoding="utf-8").strip()} if path.exists() else {}) | about
 
 
-def says_finished(folder):
-    """Whether the `run.json` in `folder` is that of a finished run; one that is missing or damaged is not."""
+def recorded(folder, name):
+    """The value by this `name` in the `run.json` in `folder`; None where that is missing or damaged."""
     try:
-        return json.loads((folder / "run.json").read_bytes())["finished"]
+        return json.loads((folder / "run.json").read_bytes())[name]
     except (OSError, ValueError):
-        return False
+        return None

@@ -13,7 +13,7 @@ from common.files import make_directory
 from common.training.checkpoints import load_checkpoint, save_checkpoint
 from common.training.metrics import Tally
 from common.training.options import PLACES, as_words, plain_options
-from common.training.results import says_finished
+from common.training.results import recorded
 
 # the script's start, but for the import of PyTorch
 START = time.monotonic()
@@ -38,7 +38,7 @@ def make_room(options, model_path, state_path):
         for file in files:
             file.unlink()
         return
-    is_finished = says_finished(folder)
+    is_finished = recorded(folder, "finished")
     if state_path.exists() and not is_finished:
         raise InputError(
             f"{state_path} is that of a run that was cut off: go on with --resume, give another --trial or --output, "
@@ -140,6 +140,7 @@ class RunState:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.history += state["history"]
+        self.options.note = self.options.note or recorded(self.path.parent, "note") or ""
         if (state["cuda_rng"] is None) == (self.device.type == "cpu"):
             self.generator.set_state(state["generator"])
             torch.set_rng_state(state["rng"])

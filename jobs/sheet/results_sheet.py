@@ -17,7 +17,7 @@ from trials import SCRIPTS, read_trials
 
 from common.distributed.ending import run_script
 from common.errors import InputError
-from common.files import REPOSITORY, make_directory, new_file
+from common.files import REPOSITORY, make_directory, new_file, no_formula
 from common.training.options import OptionParser
 
 # part: its title, and the test accuracy in percent that the handout reports
@@ -90,7 +90,8 @@ class Run:
         def text(number, places=2):
             return "" if number is None else f"{number:.{places}f}"
 
-        kept, headline = self.epochs[self.model_epoch], self.headline()
+        kept, headline = self._kept(), self.headline()
+        seconds = [epoch["train_seconds"] for epoch in self.epochs]
         perplexity = headline.perplexity if headline else kept.get("test_perplexity")
         # test accuracies by epoch; with reviews held out there is but one, and nothing to choose
         tests = {str(i): epoch["test_accuracy"] for i, epoch in enumerate(self.epochs) if "test_accuracy" in epoch}
@@ -108,9 +109,9 @@ class Run:
             "vectors": vectors_text(record["vectors"]),
             "language model": "" if options.get("from_scratch") else options.get("language_model", ""),
             "epochs": str(len(self.epochs)),
-            "epoch kept": str(self.model_epoch),
-            "train accuracy": text(kept["train_accuracy"]),
-            "train loss": text(kept["train_loss"], 4),
+            "epoch kept": str(self.model_epoch) if kept else "",
+            "train accuracy": text(kept.get("train_accuracy")),
+            "train loss": text(kept.get("train_loss"), 4),
             "validation accuracy": text(kept.get("validation_accuracy")),
             "test accuracy": text(kept.get("test_accuracy")),
             "test loss": text(kept.get("test_loss"), 4),
@@ -123,7 +124,7 @@ class Run:
             "mean of the seeds": "",
             "standard deviation": "",
             "weights": str(record["no_of_weights"]),
-            "seconds an epoch": text(statistics.mean(epoch["train_seconds"] for epoch in self.epochs), 1),
+            "seconds an epoch": text(statistics.mean(seconds) if seconds else None, 1),
             "hardware": record["hardware"],
             "command": command_of(self.part, self.trial, options),
             "state": self.state,
@@ -152,7 +153,11 @@ class Run:
         held out, `on` "validation", or on the "test" reviews by the test script, else by the train script."""
         if on == "test" and self.headline() is not None:
             return getattr(self.headline(), self.measure())
-        return self.epochs[self.model_epoch].get(f"{on}_{self.measure()}")
+        return self._kept().get(f"{on}_{self.measure()}")
+
+    def _kept(self):
+        """The figures of the epoch whose weights the model has; none while the first is not done."""
+        return self.epochs[self.model_epoch] if self.epochs else {}
 
 
 class Section(NamedTuple):
@@ -171,9 +176,7 @@ class Section(NamedTuple):
 def folders_of(top, part, shows, sample):
     """Pairs of trial and folder of a part's runs below `top`: that of the made-up sample, or all others. First come the
     trials of the table, whose parts and trials are the keys of `shows`, then the others by name."""
-    # "previous" holds the files of a run that was trained anew
-    paths = (path for path in sorted((top / part / "trials").glob("[!.]*/")) if path.name != "previous")
-    folders = {"default": top / part} | {path.name: path for path in paths}
+    folders = {"default": top / part} | {path.name: path for path in sorted((top / part / "trials").glob("[!.]*/"))}
     known = [trial for of_part, trial in shows if of_part == part and trial in folders]
     return [(trial, folders[trial]) for trial in dict.fromkeys([*known, *folders]) if (trial == "sample") == sample]
 
@@ -318,11 +321,6 @@ def section_of(runs):
         tables.append(table_of(tested, ["trial", *lengths]))
     details = [(f"{run.part} {run.trial}", run.details) for run in runs]
     return Section(f"{runs[0].part}: {PARTS[runs[0].part][0]}", tables, sentences, details)
-
-
-def no_formula(cell):
-    """The text of a table's cell as text to a spreadsheet, which computes what begins with one of four signs."""
-    return f"'{cell}" if re.match(r"[=+@-](?![\d.]+$)", cell) else cell
 
 
 def csv_text(runs):
