@@ -237,7 +237,7 @@ def test_a_note_is_added_afterwards(run, tmp_path):
 
 def test_a_finished_run_is_left_as_it_is(run, tmp_path):
     folder, options = tmp_path / "run", ["--validation", 100]
-    succeed(run("1a", "run", "--epochs", 2, *options))
+    succeed(run("1a", "run", "--epochs", 2, *options, "--note", "a remark"))
     before = contents(folder)
     assert len(before) == 5
     done = succeed(run("1a", "run", "--epochs", 2, *options, "--resume"))

@@ -75,12 +75,14 @@ def load_model_file(path, part, script):
 
 def _advice(path, part, script):
     """How to come by the model at `path`, which is missing or cannot be used."""
-    trial = f" --trial {path.parent.name}" if path.parent.parent.name == "trials" else ""
-    if not path.exists() and path.with_suffix(".state").exists():
-        return f"its training was cut off: the command of {part}/{script}{trial} with --resume goes on"
-    found = [] if path.exists() else sorted(path.parent.glob(f"trials/*/{path.name}"))
-    other = f", or take a trial's: --trial {found[0].parent.name} has {found[0]}" if found else ""
-    return f"run {part}/{script}{trial} first{other}"
+    command = f"{part}/{script}" + (f" --trial {path.parent.name}" if path.parent.parent.name == "trials" else "")
+    advice = f"run {command} first"
+    if path.exists():
+        return advice
+    if path.with_suffix(".state").exists():
+        return f"its training was cut off: the command of {command} with --resume goes on"
+    found = sorted(path.parent.glob(f"trials/*/{path.name}"))
+    return f"{advice}, or take a trial's: --trial {found[0].parent.name} has {found[0]}" if found else advice
 
 
 def load_model(path, part, model_class, script):

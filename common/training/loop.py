@@ -122,6 +122,8 @@ class Training:
             if self.options.resume:
                 self.state.resume()
                 self._was_finished = recorded(self.options.output, "finished") and self._is_finished()
+                if not self._was_finished:  # run.json is written anew, and its note may be newer than the state
+                    self.options.note = self.options.note or recorded(self.options.output, "note") or ""
                 if self.history:
                     going_on = f"going on {self.state}"
                     finished = f"finished already: epoch {len(self.history) - 1} was the last"

@@ -140,8 +140,6 @@ class RunState:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.history += state["history"]
-        # not from the state: a finished run's note may have been given afterwards
-        self.options.note = self.options.note or recorded(self.path.parent, "note") or ""
         if (state["cuda_rng"] is None) == (self.device.type == "cpu"):
             self.generator.set_state(state["generator"])
             torch.set_rng_state(state["rng"])
